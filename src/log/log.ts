@@ -1,0 +1,53 @@
+// The Log port: an append-only sequence of records per partition. What a record means is the reader's business:
+// append, then read back; the reader decides what counts (a Kafka log gives repeats and stale writers, a file log does not).
+//
+// 1. Positions of a partition are contiguous from 0 and never reused.
+// 2. A reader sees a record only after it is durable (LogWriter.sync), and all records of a partition in order.
+// 3. A record that was once seen by a reader is never lost or changed; the head may be cut (retention).
+// 4. A failed write or sync is final: the log refuses everything afterwards (`log_failed`); no second attempt.
+
+export interface LogRecord {
+  readonly partition: number
+  /** Position in its partition. */
+  readonly position: number
+  /** Place in the total order of the whole log, over all partitions: contiguous from 0. */
+  readonly ordinal: number
+  readonly payload: Buffer
+}
+
+export interface LogWriter {
+  readonly partitions: number
+  /** Appends; returns the record's position at once. Not durable before `sync`. The payload is copied or written before `sync` resolves; don't change it earlier. */
+  append(partition: number, payload: Uint8Array): number
+  /** Resolves when everything appended before the call is durable. Concurrent calls share one fsync (group commit), off the calling thread. */
+  sync(): Promise<void>
+  /** The position that the next append to this partition gets. */
+  end(partition: number): number
+  /** Allows the log to drop records of `partition` before `position` (whole segment files only, when all their records may go). */
+  release(partition: number, position: number): Promise<void>
+  /** Bytes on disk (or in memory). */
+  bytes(): number
+  close(): Promise<void>
+}
+
+export interface LogReader {
+  readonly partitions: number
+  /** First position still kept. */
+  first(partition: number): number
+  /** One past the last durable record that this reader knows of. */
+  end(partition: number): number
+  /** Durable records of one partition from `from` on, in order: at least one if there is any, at most the limits. Throws data_corrupt for a position below `first`; an empty array at `end`. */
+  read(partition: number, from: number, limits: ReadLimits): Promise<LogRecord[]>
+  /** Durable records of all partitions in the total order, from `ordinal` on. */
+  readAll(ordinal: number, limits: ReadLimits): Promise<LogRecord[]>
+  firstOrdinal(): number
+  endOrdinal(): number
+  /** The newest durable record of a partition, if any is kept. */
+  last(partition: number): Promise<LogRecord | undefined>
+  close(): Promise<void>
+}
+
+export interface ReadLimits {
+  readonly maxRecords: number
+  readonly maxBytes: number
+}

@@ -1,9 +1,9 @@
 // The event as the engine sees it: what intake appends to the events log, a task executes and a timeline keeps.
 //
 // Record (binary, version 1):
-//   version u8 · type u8 · flags u8 · messageHash 16 · acceptedAt varint · at varint · sourcePriority u8
+//   version u8 · type u8 · flags u8 · messageHash 16 · messageId text · acceptedAt varint · at varint · sourcePriority u8
 //   · name text · identifier count u8 · (identifierKey 17 · namespace text · value text)* · body bytes
-// `body` is the normalised Segment message as JSON; it is parsed only by what needs it.
+// `body` is the normalised Segment message as JSON, without its messageId (the record has it); it is parsed only by what needs it.
 import { InvariantError } from './assert.ts'
 import { Reader, Writer } from './bytes.ts'
 import { IDENTIFIER_KEY_BYTES, type Identifier } from './identifier.ts'
@@ -21,6 +21,7 @@ export interface EventRecord {
   readonly name: string
   /** 128-bit hash (binary string) of message id and smallest identifier: equal for repeats. */
   readonly messageHash: string
+  readonly messageId: string
   /** When intake accepted it, ms. */
   readonly acceptedAt: number
   /** When it happened, ms, corrected for the client's clock. */
@@ -31,7 +32,7 @@ export interface EventRecord {
   readonly identifiers: readonly Identifier[]
   /** True when the message carries traits of the person (identify's `traits`, or `context.traits`). */
   readonly hasTraits: boolean
-  /** The message as JSON text. */
+  /** The message as JSON text, without messageId. */
   readonly body: Buffer
 }
 
@@ -40,7 +41,7 @@ const HAS_TRAITS = 1
 
 export function encodeEvent(e: EventRecord, w: Writer): void {
   w.u8(VERSION).u8(EVENT_TYPES.indexOf(e.type)).u8(e.hasTraits ? HAS_TRAITS : 0)
-  w.binary(e.messageHash).varint(e.acceptedAt).varint(Math.max(0, e.at)).u8(e.sourcePriority).text(e.name).u8(e.identifiers.length)
+  w.binary(e.messageHash).text(e.messageId).varint(e.acceptedAt).varint(Math.max(0, e.at)).u8(e.sourcePriority).text(e.name).u8(e.identifiers.length)
   for (const id of e.identifiers) w.binary(id.key).text(id.namespace).text(id.value)
   w.bytes(e.body)
 }
@@ -54,16 +55,19 @@ export function decodeEvent(buffer: Buffer): EventRecord {
   if (!type) throw new InvariantError('event record of unknown type')
   const hasTraits = (r.u8() & HAS_TRAITS) !== 0
   const messageHash = r.binary(16)
+  const messageId = r.text()
   const acceptedAt = r.varint()
   const at = r.varint()
   const sourcePriority = r.u8()
   const name = r.text()
   const identifiers: Identifier[] = []
   for (let n = r.u8(); n > 0; n--) identifiers.push({ key: r.binary(IDENTIFIER_KEY_BYTES), namespace: r.text(), value: r.text() })
-  return { type, name, messageHash, acceptedAt, at, sourcePriority, identifiers, hasTraits, body: r.bytes() }
+  return { type, name, messageHash, messageId, acceptedAt, at, sourcePriority, identifiers, hasTraits, body: r.bytes() }
 }
 
 /** The message of an event, parsed. */
 export function messageOf(e: EventRecord): JsonObject {
-  return JSON.parse(e.body.utf8Slice(0, e.body.length)) as JsonObject
+  const message = JSON.parse(e.body.utf8Slice(0, e.body.length)) as JsonObject
+  message.messageId = e.messageId
+  return message
 }

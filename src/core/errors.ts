@@ -9,6 +9,7 @@ export const ERRORS = {
   invalid_event_name: { status: 400, hint: 'A track call needs a non-empty text as event.' },
   invalid_timestamp: { status: 400, hint: 'Timestamps are ISO 8601 texts, such as 2026-05-03T10:11:12.345Z.' },
   no_identifier: { status: 400, hint: 'Send userId, anonymousId, traits.email, traits.phone or context.externalIds; blocked values such as "null" do not count.' },
+  too_many_identifiers: { status: 400, hint: 'A message may carry 20 identifiers, those in context.externalIds included.' },
   future_event: { status: 400, hint: 'The timestamp lies further ahead than futureLimit; check the client clock.' },
   too_large: { status: 413, hint: 'Bodies may hold 4 MiB, also after inflating; a single message 256 KiB.' },
   too_many_future_events: { status: 400, hint: 'The profile already waits for too many events dated in the future.' },

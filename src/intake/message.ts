@@ -63,11 +63,9 @@ function record(message: JsonObject, type: EventType, envelope: Envelope, contex
   const messageId = idOf(message)
   if (messageId === undefined) return new Refusal('invalid_message', `The messageId is no text of up to ${MAX_MESSAGE_ID_CHARACTERS} characters.`)
   noteBlocked(message, found)
-  const said = message.messageId
   // The record carries the id, so the body need not.
-  if (said !== undefined) blank(message, 'messageId')
+  if (message.messageId !== undefined) blank(message, 'messageId')
   const body = Buffer.from(JSON.stringify(message))
-  if (said !== undefined) message.messageId = said
   if (body.length > MAX_MESSAGE_BYTES) return new Refusal('too_large', `The message holds ${body.length} bytes, more than ${MAX_MESSAGE_BYTES}.`)
   return {
     type,

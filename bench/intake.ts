@@ -27,7 +27,7 @@ function batchOf(size: number, round: number): Buffer {
   return Buffer.from(JSON.stringify({ batch, sentAt: '2026-11-23T14:52:30.900Z', writeKey: 'WK' }))
 }
 
-export function intakeCost(rounds: number, size = 100): { cpuUsPerEvent: number; bytesPerEvent: number } {
+export async function intakeCost(rounds: number, size = 100): Promise<{ cpuUsPerEvent: number; bytesPerEvent: number }> {
   const bodies = Array.from({ length: 50 }, (_, round) => batchOf(size, round))
   const context = { acceptedAt: Date.parse('2026-11-23T14:52:31.000Z'), sourcePriority: 0, futureLimit: 86_400_000, namespaces }
   let events = 0
@@ -35,8 +35,7 @@ export function intakeCost(rounds: number, size = 100): { cpuUsPerEvent: number;
   const before = process.cpuUsage()
   for (let i = 0; i < rounds; i++) {
     const raw = bodies[i % bodies.length] as Buffer
-    const mapped = takeIn({ raw, encoding: undefined, dialect: 'segment', type: undefined }, context)
-    if (mapped instanceof Promise) throw new Error('plain bodies are read at once')
+    const mapped = await takeIn({ raw, encoding: undefined, dialect: 'segment', type: undefined }, context)
     events += mapped.events.length
     bytes += raw.length
   }
@@ -45,6 +44,6 @@ export function intakeCost(rounds: number, size = 100): { cpuUsPerEvent: number;
 }
 
 if (import.meta.main) {
-  intakeCost(200)
-  console.log(intakeCost(Number(process.argv[2] ?? 2000)))
+  await intakeCost(200)
+  console.log(await intakeCost(Number(process.argv[2] ?? 2000)))
 }

@@ -4,14 +4,12 @@ import { promisify } from 'node:util'
 import * as zlib from 'node:zlib'
 import { TributaryError } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/event.ts'
-import { INFLATE_IN_PLACE_BYTES, MAX_BODY_BYTES } from './limits.ts'
+import { INFLATE_IN_PLACE_BYTES, MAX_BODY_BYTES, OFF_THREAD_BYTES } from './limits.ts'
 
 type Packing = 'gzip' | 'deflate' | 'br'
 
 const IN_PLACE = { gzip: zlib.gunzipSync, deflate: zlib.inflateSync, br: zlib.brotliDecompressSync }
 const ON_THREADS = { gzip: promisify(zlib.gunzip), deflate: promisify(zlib.inflate), br: promisify(zlib.brotliDecompress) }
-// Inflating stops at the limit: a small body that would grow without end costs no more than an honest one.
-const LIMIT = { maxOutputLength: MAX_BODY_BYTES }
 
 function packingOf(raw: Buffer, declared: string | undefined): Packing | undefined {
   if (raw.length > 2 && raw[0] === 0x1f && raw[1] === 0x8b) return 'gzip'
@@ -28,20 +26,24 @@ export function inflate(raw: Buffer, declared: string | undefined): Buffer | Pro
   if (raw.length > MAX_BODY_BYTES) throw tooLarge()
   const packing = packingOf(raw, declared)
   if (packing === undefined) return raw
-  if (raw.length > INFLATE_IN_PLACE_BYTES) return ON_THREADS[packing](raw, LIMIT).catch((cause: unknown) => Promise.reject(inflateError(cause)))
-  try {
-    return IN_PLACE[packing](raw, LIMIT)
-  } catch (cause) {
-    throw inflateError(cause)
+  if (raw.length <= INFLATE_IN_PLACE_BYTES) {
+    try {
+      return IN_PLACE[packing](raw, { maxOutputLength: OFF_THREAD_BYTES })
+    } catch (cause) {
+      if (!isOutOfRoom(cause)) throw damaged(cause)
+    }
   }
+  // Inflating stops at the limit: a small body that would grow without end costs no more than an honest one.
+  return ON_THREADS[packing](raw, { maxOutputLength: MAX_BODY_BYTES }).catch((cause: unknown) => Promise.reject(isOutOfRoom(cause) ? tooLarge() : damaged(cause)))
 }
 
-function inflateError(cause: unknown): TributaryError {
-  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
-  if (code === 'ERR_BUFFER_TOO_LARGE') return tooLarge()
+function isOutOfRoom(cause: unknown): boolean {
+  return cause instanceof Error && 'code' in cause && cause.code === 'ERR_BUFFER_TOO_LARGE'
+}
+
+function damaged(cause: unknown): TributaryError {
   return new TributaryError('unreadable', 'The body is compressed and damaged.', { cause })
 }
-
 function tooLarge(): TributaryError {
   return new TributaryError('too_large', `The body holds more than ${MAX_BODY_BYTES} bytes.`)
 }

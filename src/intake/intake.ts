@@ -5,7 +5,7 @@ import type { EventRecord, EventType } from '../core/event.ts'
 import { inflate, parseBody } from './body.ts'
 import { DIALECTS, type Dialect } from './dialects.ts'
 import type { Envelope } from './envelope.ts'
-import { MAX_BATCH_MESSAGES, MAX_KEPT_CHARACTERS, MAX_MESSAGE_BYTES } from './limits.ts'
+import { MAX_BATCH_MESSAGES, MAX_KEPT_CHARACTERS, MAX_MESSAGE_BYTES, OFF_THREAD_BYTES } from './limits.ts'
 import { type IntakeContext, mapMessage, Refusal } from './message.ts'
 
 /** A message that was not taken. */
@@ -37,18 +37,23 @@ export interface Intake extends Mapped {
   readonly writeKey: string | undefined
 }
 
+/** Where large bodies are read and mapped (off-thread.ts). */
+export type ReadElsewhere = (bytes: Buffer, request: IntakeRequest, context: IntakeContext) => Promise<Intake>
+
 /** Reads and maps a whole request. Throws TributaryError (unreadable, too_large) when nothing could be read. */
-export function takeIn(request: IntakeRequest, context: IntakeContext): Intake | Promise<Intake> {
-  const plain = inflate(request.raw, request.encoding)
-  return plain instanceof Promise ? plain.then((bytes) => readAndMap(bytes, request, context)) : readAndMap(plain, request, context)
+export async function takeIn(request: IntakeRequest, context: IntakeContext, elsewhere?: ReadElsewhere): Promise<Intake> {
+  const inflated = inflate(request.raw, request.encoding)
+  const bytes = inflated instanceof Promise ? await inflated : inflated
+  return bytes.length > OFF_THREAD_BYTES && elsewhere ? elsewhere(bytes, request, context) : readAndMap(bytes, request, context)
 }
 
-function readAndMap(bytes: Buffer, request: IntakeRequest, context: IntakeContext): Intake {
+/** The same for a body that is inflated already. */
+export function readAndMap(bytes: Buffer, request: Pick<IntakeRequest, 'dialect' | 'type'>, context: IntakeContext): Intake {
   const envelope = readEnvelope(bytes, request)
   return { ...mapMessages(envelope, context), single: envelope.single, writeKey: envelope.writeKey }
 }
 
-function readEnvelope(bytes: Buffer, { dialect, type }: IntakeRequest): Envelope {
+function readEnvelope(bytes: Buffer, { dialect, type }: Pick<IntakeRequest, 'dialect' | 'type'>): Envelope {
   try {
     return DIALECTS[dialect](parseBody(bytes), type)
   } catch (cause) {

@@ -15,7 +15,7 @@ export const MAX_MESSAGE_ID_CHARACTERS = 512
 export const MAX_DEPTH = 64
 /** How much of an unreadable or oversized input is kept in its dead letter. */
 export const MAX_KEPT_CHARACTERS = 8 * 1024
-/** Bodies above this are inflated, parsed and mapped off the main thread. */
+/** Bodies above this, once inflated, are parsed and mapped off the main thread. */
 export const OFF_THREAD_BYTES = 256 * 1024
-/** Compressed bodies up to this inflate in place; larger ones on zlib's threads. */
+/** Compressed bodies up to this inflate in place, unless they grow beyond OFF_THREAD_BYTES; others on zlib's threads. */
 export const INFLATE_IN_PLACE_BYTES = 16 * 1024

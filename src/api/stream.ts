@@ -1,0 +1,152 @@
+// Transitions as server-sent events. A reader that is behind is served pages at its own speed; once it has caught up, it is sent
+// what comes, and cut off when it falls back by more than STREAM_BUFFER_BYTES: it reconnects with Last-Event-ID, and is served pages again.
+//
+//   started ─▶ catching up (pages, waits for the socket) ─▶ live (bounded buffer) ─▶ ended
+import type { OutgoingHttpHeaders } from 'node:http'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { TributaryError } from '../core/errors.ts'
+import type { Transition } from '../core/transition.ts'
+import type { Api } from './app.ts'
+import { RetryLater } from './failures.ts'
+import { MAX_PAGE } from './requests.ts'
+import { shown } from './shown.ts'
+
+const MAX_STREAMS = 1000
+const HEARTBEAT_MS = 15_000
+/** Unsent bytes of a live stream beyond which its reader counts as too slow. */
+export const STREAM_BUFFER_BYTES = 1024 * 1024
+/** What a client waits before it reconnects. */
+const RECONNECT_MS = 1000
+
+interface Filter {
+  readonly segment?: string
+}
+
+export class TransitionStreams {
+  readonly #api: Api
+  readonly #open = new Set<TransitionStream>()
+
+  constructor(api: Api) {
+    this.#api = api
+    api.stopping.addEventListener('abort', () => this.end(), { once: true })
+  }
+
+  /** Answers with a stream. Fails as a page would while nothing has been sent. */
+  async start(request: FastifyRequest, reply: FastifyReply, filter: Filter): Promise<FastifyReply> {
+    if (this.#api.stopping.aborted) throw new TributaryError('shutting_down', 'The server is stopping.')
+    if (this.#open.size >= MAX_STREAMS) throw new RetryLater('back_pressure', `${MAX_STREAMS} streams are open already.`, 10)
+    const last = request.headers['last-event-id']
+    const { after } = request.query as { after?: string }
+    const from = (typeof last === 'string' && last) || after || undefined
+    // A cursor that is not known is refused before the stream begins.
+    if (from !== undefined) await this.#api.engine.transitions({ limit: 1, after: from, ...filter })
+    const stream = new TransitionStream(this.#api, reply, filter)
+    this.#open.add(stream)
+    this.#api.metrics.streams.set(this.#open.size)
+    reply.hijack()
+    stream.run(from, () => {
+      this.#open.delete(stream)
+      this.#api.metrics.streams.set(this.#open.size)
+    })
+    return reply
+  }
+
+  end(): void {
+    for (const stream of this.#open) stream.end()
+  }
+}
+
+class TransitionStream {
+  readonly #api: Api
+  readonly #reply: FastifyReply
+  readonly #filter: Filter
+  #ended = false
+  #onEnd: () => void = () => {}
+  #unfollow: () => void = () => {}
+  #stopHeart: () => void = () => {}
+  #drained: () => void = () => {}
+
+  constructor(api: Api, reply: FastifyReply, filter: Filter) {
+    this.#api = api
+    this.#reply = reply
+    this.#filter = filter
+  }
+
+  run(after: string | undefined, onEnd: () => void): void {
+    this.#onEnd = onEnd
+    const { raw } = this.#reply
+    const own = this.#reply.getHeaders() as OutgoingHttpHeaders
+    const headers = { ...own, 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' }
+    raw.on('close', () => this.end())
+    raw.on('error', () => this.end())
+    raw.on('drain', () => this.#drained())
+    raw.writeHead(200, headers)
+    raw.write(`retry: ${RECONNECT_MS}\n\n`)
+    this.#beat()
+    this.#feed(after).catch((error: unknown) => {
+      this.#reply.log.error({ err: error }, 'a transition stream failed')
+      this.end()
+    })
+  }
+
+  end(): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#stopHeart()
+    this.#unfollow()
+    this.#drained()
+    this.#reply.raw.end()
+    this.#onEnd()
+  }
+
+  async #feed(from: string | undefined): Promise<void> {
+    const { engine } = this.#api
+    let after = from
+    while (after !== undefined && !this.#ended) {
+      const page = await engine.transitions({ limit: MAX_PAGE, after, ...this.#filter })
+      await this.#write(page.items)
+      const last = page.items.at(-1)
+      if (page.next === undefined || page.next === after) {
+        after = last?.id ?? after
+        break
+      }
+      after = page.next
+    }
+    if (this.#ended) return
+    const unfollow = await engine.followTransitions({ ...(after === undefined ? {} : { after }), ...this.#filter }, (transitions) => this.#push(transitions))
+    if (this.#ended) unfollow()
+    else this.#unfollow = unfollow
+  }
+
+  /** Writes and waits for the socket. */
+  #write(transitions: readonly Transition[]): Promise<void> | undefined {
+    if (this.#ended || transitions.length === 0 || this.#reply.raw.write(transitions.map(eventOf).join(''))) return undefined
+    return new Promise((resolve) => {
+      this.#drained = resolve
+    })
+  }
+
+  /** Writes without waiting. */
+  #push(transitions: readonly Transition[]): void {
+    if (this.#ended) return
+    const { raw } = this.#reply
+    raw.write(transitions.map(eventOf).join(''))
+    if (raw.writableLength <= STREAM_BUFFER_BYTES) return
+    this.#api.metrics.slowStreams.inc()
+    this.end()
+    // What is buffered would never be read: don't wait for it.
+    raw.destroy()
+  }
+
+  #beat(): void {
+    this.#stopHeart = this.#api.clock.after(HEARTBEAT_MS, () => {
+      this.#reply.raw.write(': \n\n')
+      this.#beat()
+    })
+  }
+}
+
+/** No `event:` field, so that EventSource's onmessage gets it. */
+function eventOf(t: Transition): string {
+  return `id: ${t.id}\ndata: ${JSON.stringify(shown(t))}\n\n`
+}

@@ -1,6 +1,6 @@
 // The HTTP surface: one fastify instance over an Engine. Tested by `inject`, listened on by main.ts.
 import swagger from '@fastify/swagger'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify'
 import type { Config } from '../config.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
@@ -70,7 +70,7 @@ export function buildApi(engine: Engine, options: ApiOptions): FastifyInstance {
   }
   const app = Fastify({
     ...(options.logger ? { loggerInstance: options.logger } : {}),
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: MAX_BODY_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,

@@ -56,15 +56,14 @@ function textOfNumber(raw: unknown): string | undefined {
   return typeof raw === 'number' && Math.abs(raw) <= Number.MAX_SAFE_INTEGER ? String(raw) : undefined
 }
 
-/** Collects the identifiers of a message whose `traits` and `context` are objects or absent. */
-export function findIdentifiers(message: JsonObject, type: EventType, source: IdentifierSource): FoundIdentifiers {
+/** Collects the identifiers of a message; `context` is its own with that of its batch. */
+export function findIdentifiers(message: JsonObject, context: JsonObject | undefined, type: EventType, source: IdentifierSource): FoundIdentifiers {
   const found = new FoundIdentifiers(source)
   found.add('user_id', message.userId)
   found.add('anonymous_id', message.anonymousId)
   // The traits of a group call are the group's.
   if (type !== 'group' && isObject(message.traits)) addTraits(found, message.traits)
-  const context = message.context
-  if (isObject(context)) {
+  if (context !== undefined) {
     if (isObject(context.traits)) addTraits(found, context.traits)
     if (Array.isArray(context.externalIds)) addExternalIds(found, context.externalIds)
   }

@@ -2,7 +2,7 @@
 // parsed for this purpose, and changing it in place is what keeps intake cheap.
 import { randomUUID } from 'node:crypto'
 import type { ErrorCode } from '../core/errors.ts'
-import { EVENT_TYPES, type EventRecord, type EventType, type JsonObject } from '../core/event.ts'
+import { EVENT_TYPES, type EventRecord, type EventType, type Json, type JsonObject } from '../core/event.ts'
 import { hash128 } from '../core/identifier.ts'
 import { type Envelope, isObject } from './envelope.ts'
 import { type FoundIdentifiers, findIdentifiers, type IdentifierSource } from './identifiers.ts'
@@ -37,32 +37,34 @@ const NAMES: { readonly [type in EventType]: string } = {
   alias: '$alias',
 }
 
-/** Checks and normalises one message. */
+/** Checks and normalises one message. A refused one is left as it came (but for its key), so that its dead letter shows what was sent. */
 export function mapMessage(raw: unknown, envelope: Envelope, context: IntakeContext): EventRecord | Refusal {
   if (!isObject(raw)) return new Refusal('invalid_message', 'A message is an object.')
   if (raw.writeKey !== undefined) blank(raw, 'writeKey')
   if (!isSound(raw, MAX_DEPTH)) return new Refusal('invalid_message', `The message is nested more than ${MAX_DEPTH} levels deep.`)
   const type = envelope.type ?? typeOf(raw.type)
   if (type === undefined) return new Refusal('invalid_message', `The type is none of ${EVENT_TYPES.join(', ')}.`)
-  raw.type = type
   return shapeRefusal(raw) ?? record(raw, type, envelope, context)
 }
 
-function record(message: JsonObject, type: EventType, envelope: Envelope, context: IntakeContext): EventRecord | Refusal {
+function record(message: JsonObject, type: EventType, envelope: Envelope, intake: IntakeContext): EventRecord | Refusal {
   const name = type === 'track' ? message.event : NAMES[type]
   if (typeof name !== 'string' || name.length > MAX_NAME_CHARACTERS || name.trim() === '') {
     return new Refusal('invalid_event_name', `The event is no text of 1 to ${MAX_NAME_CHARACTERS} characters.`)
   }
-  if (envelope.context !== undefined) message.context = { ...envelope.context, ...(message.context as JsonObject | undefined) }
-  if (envelope.integrations !== undefined && message.integrations === undefined) message.integrations = envelope.integrations
-  const at = setTimes(message, envelope, context)
-  if (typeof at !== 'number') return at
-  const found = findIdentifiers(message, type, context.namespaces)
+  const context = contextOf(message, envelope)
+  const times = timesOf(message, envelope, intake)
+  if (times instanceof Refusal) return times
+  const found = findIdentifiers(message, context, type, intake.namespaces)
   const smallest = found.identifiers[0]
   if (smallest === undefined || found.tooMany) return identifierRefusal(found)
   const messageId = idOf(message)
   if (messageId === undefined) return new Refusal('invalid_message', `The messageId is no text of up to ${MAX_MESSAGE_ID_CHARACTERS} characters.`)
-  noteBlocked(message, found)
+
+  message.type = type
+  setTimes(message, times)
+  setContext(message, context, found)
+  if (envelope.integrations !== undefined && message.integrations === undefined) message.integrations = envelope.integrations
   // The record carries the id, so the body need not.
   if (message.messageId !== undefined) blank(message, 'messageId')
   const body = Buffer.from(JSON.stringify(message))
@@ -72,11 +74,11 @@ function record(message: JsonObject, type: EventType, envelope: Envelope, contex
     name: name.isWellFormed() ? name : name.toWellFormed(),
     messageId,
     messageHash: hash128(`${messageId}\u0000${smallest.key}`),
-    acceptedAt: context.acceptedAt,
-    at,
-    sourcePriority: context.sourcePriority,
+    acceptedAt: intake.acceptedAt,
+    at: times.at,
+    sourcePriority: intake.sourcePriority,
     identifiers: found.identifiers,
-    hasTraits: carriesTraits(message, type),
+    hasTraits: (type === 'identify' && isFilled(message.traits)) || isFilled(context?.traits),
     body,
   }
 }
@@ -110,10 +112,9 @@ function typeOf(raw: unknown): EventType | undefined {
 function shapeRefusal(message: JsonObject): Refusal | undefined {
   for (const field of ['properties', 'traits', 'context'] as const) {
     const value = message[field]
-    if (value === undefined) continue
     // Some clients send null for "none".
-    if (value === null) blank(message, field)
-    else if (typeof value !== 'object' || Array.isArray(value)) return new Refusal('invalid_message', `${field} is not an object.`)
+    if (value === undefined || value === null) continue
+    if (typeof value !== 'object' || Array.isArray(value)) return new Refusal('invalid_message', `${field} is not an object.`)
   }
   return undefined
 }
@@ -137,17 +138,19 @@ function blank(object: JsonObject, field: string): void {
   object[field] = undefined as never
 }
 
-function noteBlocked(message: JsonObject, found: FoundIdentifiers): void {
-  const context = message.context as JsonObject | undefined
-  if (found.blocked.length > 0) message.context = { ...context, tributary: { blocked: found.blocked.map((b) => ({ ...b })) } }
-  // The field is ours: what a client puts there would show up in the audit as our finding.
-  else if (context?.tributary !== undefined) blank(context, 'tributary')
+/** The message's context over that of its batch; checked to be an object, if anything. */
+function contextOf(message: JsonObject, envelope: Envelope): JsonObject | undefined {
+  const own = (message.context ?? undefined) as JsonObject | undefined
+  return envelope.context === undefined ? own : { ...envelope.context, ...own }
 }
 
-function carriesTraits(message: JsonObject, type: EventType): boolean {
-  if (type === 'identify' && isFilled(message.traits)) return true
-  const context = message.context
-  return isObject(context) && isFilled(context.traits)
+function setContext(message: JsonObject, context: JsonObject | undefined, found: FoundIdentifiers): void {
+  if (found.blocked.length > 0) message.context = { ...context, tributary: { blocked: found.blocked.map((b) => ({ ...b })) } }
+  else if (context !== undefined) {
+    message.context = context
+    // The field is ours: what a client puts there would show up in the audit as our finding.
+    if (context.tributary !== undefined) blank(context, 'tributary')
+  }
 }
 
 function isFilled(x: unknown): boolean {
@@ -156,40 +159,51 @@ function isFilled(x: unknown): boolean {
   return false
 }
 
+interface Times {
+  /** By the server's clock. */
+  readonly at: number
+  /** The same as text, where the message does not say so already. */
+  readonly corrected: string | undefined
+  readonly said: Json | undefined
+  readonly sentAt: Json | undefined
+  readonly receivedAt: string
+}
+
 // One request's messages share their acceptance time, so its text is made once.
 let lastAcceptedAt = Number.NaN
 let lastAcceptedText = ''
 
-/** When it happened, by the server's clock: acceptance time minus the age that the client saw. Sets the message's own fields. */
-function setTimes(message: JsonObject, envelope: Envelope, context: IntakeContext): number | Refusal {
-  const { acceptedAt } = context
+/** When it happened, by the server's clock: acceptance time minus the age that the client saw. */
+function timesOf(message: JsonObject, envelope: Envelope, { acceptedAt, futureLimit }: IntakeContext): Times | Refusal {
   if (acceptedAt !== lastAcceptedAt) {
     lastAcceptedAt = acceptedAt
     lastAcceptedText = isoText(acceptedAt)
   }
-  if (envelope.sentAt !== undefined && (message.sentAt === undefined || message.sentAt === null)) message.sentAt = envelope.sentAt
+  const receivedAt = lastAcceptedText
+  const sentAt = message.sentAt ?? envelope.sentAt
+  const said = given(message.timestamp) ?? given(message.originalTimestamp)
+  if (said === undefined) return { at: acceptedAt, corrected: receivedAt, said: undefined, sentAt, receivedAt }
+  const saidMs = parseInstant(said)
+  if (Number.isNaN(saidMs)) return new Refusal('invalid_timestamp', `The timestamp ${JSON.stringify(said).slice(0, 60)} is no ISO 8601 instant.`)
   // A message that has passed an intake before (an export, another platform's forward) was corrected there.
-  const corrected = message.receivedAt !== undefined && !Number.isNaN(parseInstant(message.receivedAt))
-  message.receivedAt = lastAcceptedText
-  const raw = given(message.timestamp) ?? given(message.originalTimestamp)
-  if (raw === undefined) {
-    message.timestamp = lastAcceptedText
-    return acceptedAt
+  const isCorrected = message.receivedAt !== undefined && !Number.isNaN(parseInstant(message.receivedAt))
+  const sentMs = isCorrected ? Number.NaN : parseInstant(sentAt)
+  const at = Math.max(0, Number.isNaN(sentMs) ? saidMs : acceptedAt - (sentMs - saidMs))
+  if (at > acceptedAt + futureLimit) {
+    return new Refusal('future_event', `The event lies ${Math.round((at - acceptedAt) / 1000)} s ahead, more than the limit of ${futureLimit / 1000} s.`)
   }
-  const said = parseInstant(raw)
-  if (Number.isNaN(said)) return new Refusal('invalid_timestamp', `The timestamp ${JSON.stringify(raw).slice(0, 60)} is no ISO 8601 instant.`)
-  const sentAt = corrected ? Number.NaN : parseInstant(message.sentAt)
-  const at = Math.max(0, Number.isNaN(sentAt) ? said : acceptedAt - (sentAt - said))
-  if (at > acceptedAt + context.futureLimit) {
-    return new Refusal('future_event', `The event lies ${Math.round((at - acceptedAt) / 1000)} s ahead, more than the limit of ${context.futureLimit / 1000} s.`)
-  }
-  if (at !== said || raw !== message.timestamp || typeof raw !== 'string' || raw.length !== 24) {
-    message.originalTimestamp ??= raw
-    message.timestamp = isoText(at)
-  }
-  return at
+  const isShown = at === saidMs && said === message.timestamp && typeof said === 'string' && said.length === 24
+  return { at, corrected: isShown ? undefined : isoText(at), said, sentAt, receivedAt }
 }
 
-function given(x: JsonObject[string] | undefined): Exclude<JsonObject[string], null> | undefined {
-  return x === undefined || x === null || x === '' ? undefined : x
+function setTimes(message: JsonObject, { corrected, said, sentAt, receivedAt }: Times): void {
+  if (sentAt !== undefined) message.sentAt = sentAt
+  message.receivedAt = receivedAt
+  if (corrected === undefined) return
+  if (said !== undefined) message.originalTimestamp ??= said
+  message.timestamp = corrected
+}
+
+function given(x: Json | undefined): Json | undefined {
+  return x === null || x === '' ? undefined : x
 }

@@ -1,0 +1,159 @@
+// Transition streams, over real sockets.
+import { connect } from 'node:net'
+import { afterEach, describe, expect, test } from 'vitest'
+import { STREAM_BUFFER_BYTES } from '../../src/api/stream.ts'
+import { VirtualClock } from '../../src/core/clock.ts'
+import { type Harness, harness } from './harness.ts'
+
+let h: Harness
+let readers: Reader[] = []
+afterEach(async () => {
+  for (const reader of readers) reader.abort.abort()
+  readers = []
+  await h.app.close()
+})
+
+interface Reader {
+  readonly status: number
+  readonly type: string | null
+  readonly abort: AbortController
+  text: string
+  ended: boolean
+}
+
+async function open(query = '', headers: { [name: string]: string } = {}): Promise<Reader> {
+  const abort = new AbortController()
+  const address = h.app.server.address()
+  const port = typeof address === 'object' && address ? address.port : 0
+  const reply = await fetch(`http://127.0.0.1:${port}/v1/transitions${query}`, { headers: { accept: 'text/event-stream', ...headers }, signal: abort.signal })
+  const reader: Reader = { status: reply.status, type: reply.headers.get('content-type'), abort, text: '', ended: false }
+  readers.push(reader)
+  const decoder = new TextDecoder()
+  const read = async () => {
+    for await (const chunk of reply.body ?? []) reader.text += decoder.decode(chunk as Uint8Array, { stream: true })
+  }
+  void read()
+    .catch(() => {})
+    .finally(() => {
+      reader.ended = true
+    })
+  return reader
+}
+
+const idsOf = (reader: Reader) => [...reader.text.matchAll(/^id: (.*)$/gm)].map((m) => m[1])
+const until = async (holds: () => boolean) => {
+  for (let i = 0; i < 300 && !holds(); i++) await new Promise((resolve) => setTimeout(resolve, 10))
+  expect(holds()).toBe(true)
+}
+const start = async () => {
+  h = harness()
+  await h.app.listen({ port: 0, host: '127.0.0.1' })
+}
+const following = (count: number) => until(() => h.engine.followers.size === count)
+
+describe('a stream', () => {
+  test('without a cursor starts now', async () => {
+    await start()
+    h.engine.emit(2)
+    const reader = await open()
+    expect(reader.status).toBe(200)
+    expect(reader.type).toContain('text/event-stream')
+    await following(1)
+    h.engine.emit(2)
+    await until(() => idsOf(reader).length === 2)
+    expect(idsOf(reader)).toEqual(['0-2', '0-3'])
+    const data = /^data: (.*)$/m.exec(reader.text)?.[1] ?? ''
+    expect(JSON.parse(data)).toMatchObject({ id: '0-2', segment: 'vip', transition: 'entered', at: '2026-11-23T15:00:00.002Z' })
+  })
+
+  test.each([
+    ['Last-Event-ID', '', { 'last-event-id': '0-1' }],
+    ['after', '?after=0-1', {}],
+    ['Last-Event-ID before after', '?after=0-3', { 'last-event-id': '0-1' }],
+  ])('resumes by %s, missing nothing, repeating nothing', async (_, query, headers) => {
+    await start()
+    h.engine.emit(4)
+    const reader = await open(query, headers)
+    await following(1)
+    h.engine.emit(1)
+    await until(() => idsOf(reader).length >= 3)
+    expect(idsOf(reader)).toEqual(['0-2', '0-3', '0-4'])
+  })
+
+  test('catches up over many pages while new ones come', async () => {
+    await start()
+    h.engine.emit(5001)
+    const reader = await open('?after=0-0')
+    h.engine.emit(500)
+    await until(() => idsOf(reader).length >= 5500)
+    expect(idsOf(reader)).toEqual(Array.from({ length: 5500 }, (_, i) => `0-${i + 1}`))
+  })
+
+  test('of one segment', async () => {
+    await start()
+    const reader = await open('?segment=b')
+    await following(1)
+    h.engine.emit(1, 'a')
+    h.engine.emit(1, 'b')
+    await until(() => idsOf(reader).length === 1)
+    expect(idsOf(reader)).toEqual(['0-1'])
+  })
+
+  test('with an unknown cursor is refused as a page would be', async () => {
+    await start()
+    const reader = await open('?after=nonsense')
+    expect(reader.status).toBe(400)
+  })
+
+  test('stops following when its reader leaves', async () => {
+    await start()
+    const reader = await open()
+    await following(1)
+    reader.abort.abort()
+    await following(0)
+  })
+
+  test('ends when the server stops, and the server closes at once', async () => {
+    await start()
+    const reader = await open()
+    await following(1)
+    h.stop.abort()
+    await until(() => reader.ended)
+    expect(h.engine.followers.size).toBe(0)
+    const late = await open()
+    expect(late.status).toBe(503)
+    const before = performance.now()
+    await h.app.close()
+    expect(performance.now() - before).toBeLessThan(2000)
+  })
+
+  test('is cut off when its reader falls too far behind', async () => {
+    await start()
+    const address = h.app.server.address()
+    const port = typeof address === 'object' && address ? address.port : 0
+    const socket = connect(port, '127.0.0.1')
+    socket.on('error', () => {})
+    socket.write('GET /v1/transitions HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n')
+    socket.pause()
+    await following(1)
+    // Far more than the sockets' own buffers and ours together; each round leaves the loop a turn to write.
+    for (let i = 0; i < 400 && h.engine.followers.size > 0; i++) {
+      h.engine.emit(500)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    expect(h.engine.followers.size).toBe(0)
+    expect(h.engine.log.length * 200).toBeGreaterThan(STREAM_BUFFER_BYTES)
+    expect((await h.app.inject('/metrics')).body).toContain('tributary_transition_streams_slow_total 1')
+    socket.destroy()
+  })
+})
+
+test('heartbeats keep an idle stream alive', async () => {
+  const clock = new VirtualClock()
+  h = harness({}, clock)
+  await h.app.listen({ port: 0, host: '127.0.0.1' })
+  const reader = await open()
+  await following(1)
+  clock.advance(45_000)
+  await until(() => reader.text.split('\n').filter((line) => line === ': ').length === 3)
+})

@@ -8,7 +8,10 @@ export const ERRORS = {
   invalid_message: { status: 400, hint: 'A message is a JSON object with a type: track, identify, page, screen, group or alias.' },
   invalid_event_name: { status: 400, hint: 'A track call needs a non-empty text as event.' },
   invalid_timestamp: { status: 400, hint: 'Timestamps are ISO 8601 texts, such as 2026-05-03T10:11:12.345Z.' },
-  no_identifier: { status: 400, hint: 'Send userId, anonymousId, traits.email, traits.phone or context.externalIds; blocked values such as "null" do not count.' },
+  no_identifier: {
+    status: 400,
+    hint: 'Send userId, anonymousId, traits.email, traits.phone or context.externalIds; blocked values such as "null" do not count.',
+  },
   too_many_identifiers: { status: 400, hint: 'A message may carry 20 identifiers, those in context.externalIds included.' },
   future_event: { status: 400, hint: 'The timestamp lies further ahead than futureLimit; check the client clock.' },
   too_large: { status: 413, hint: 'Bodies may hold 4 MiB, also after inflating; a single message 256 KiB.' },
@@ -33,10 +36,16 @@ export const ERRORS = {
   not_ready: { status: 503, hint: 'The engine is still starting.' },
   internal: { status: 500, hint: 'This is a fault of the server; see its log.' },
   // start-up and operation
-  fingerprint_mismatch: { status: 500, hint: 'Partitions, namespace priorities and key encoding are fixed for the life of the data: restore the old setting or use a fresh dataDir.' },
+  fingerprint_mismatch: {
+    status: 500,
+    hint: 'Partitions, namespace priorities and key encoding are fixed for the life of the data: restore the old setting or use a fresh dataDir.',
+  },
   data_locked: { status: 500, hint: 'Another process uses this dataDir.' },
   data_corrupt: { status: 500, hint: 'A record that was known to be durable is damaged; restore from a copy.' },
-  unclean_without_fsync: { status: 500, hint: 'This data was written with durability none and the machine stopped; it cannot be trusted. Use a fresh dataDir.' },
+  unclean_without_fsync: {
+    status: 500,
+    hint: 'This data was written with durability none and the machine stopped; it cannot be trusted. Use a fresh dataDir.',
+  },
   log_failed: { status: 500, hint: 'A write or fsync failed; the process stops without a second attempt. Check the disk.' },
   store_failed: { status: 500, hint: 'The store reported an error; check the disk.' },
   unsupported_platform: { status: 500, hint: 'Tributary runs on Linux x64 and arm64 with glibc.' },

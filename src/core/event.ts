@@ -5,7 +5,7 @@
 //   · name text · identifier count u8 · (identifierKey 17 · namespace text · value text)* · body bytes
 // `body` is the normalised Segment message as JSON, without its messageId (the record has it); it is parsed only by what needs it.
 import { InvariantError } from './assert.ts'
-import { Reader, Writer } from './bytes.ts'
+import { Reader, type Writer } from './bytes.ts'
 import { IDENTIFIER_KEY_BYTES, type Identifier } from './identifier.ts'
 
 export const EVENT_TYPES = ['track', 'identify', 'page', 'screen', 'group', 'alias'] as const
@@ -40,8 +40,16 @@ const VERSION = 1
 const HAS_TRAITS = 1
 
 export function encodeEvent(e: EventRecord, w: Writer): void {
-  w.u8(VERSION).u8(EVENT_TYPES.indexOf(e.type)).u8(e.hasTraits ? HAS_TRAITS : 0)
-  w.binary(e.messageHash).text(e.messageId).varint(e.acceptedAt).varint(Math.max(0, e.at)).u8(e.sourcePriority).text(e.name).u8(e.identifiers.length)
+  w.u8(VERSION)
+    .u8(EVENT_TYPES.indexOf(e.type))
+    .u8(e.hasTraits ? HAS_TRAITS : 0)
+  w.binary(e.messageHash)
+    .text(e.messageId)
+    .varint(e.acceptedAt)
+    .varint(Math.max(0, e.at))
+    .u8(e.sourcePriority)
+    .text(e.name)
+    .u8(e.identifiers.length)
   for (const id of e.identifiers) w.binary(id.key).text(id.namespace).text(id.value)
   w.bytes(e.body)
 }

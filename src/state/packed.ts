@@ -1,0 +1,140 @@
+// Batches, keys and rows packed into one buffer: the form in which they cross to the store thread, and from which both
+// bindings take their views. Owns the layout.
+//
+// 1. A packed batch is complete: applying it again gives the same rows, so it can itself be stored and redone (store-thread.ts).
+// 2. Keys are 1 to 65,535 bytes; the empty key is the adapters' own (REDO_KEY).
+import { invariant } from '../core/assert.ts'
+import { toBinary } from '../core/bytes.ts'
+import type { StoreBatch, StoreRow } from './store.ts'
+import { openValue, sealValue, VALUE_FRAME_BYTES, VALUE_PAYLOAD_AT } from './value.ts'
+
+/** Holds a packed batch that is being applied in several steps; absent otherwise. */
+export const REDO_KEY = Buffer.alloc(0)
+
+const MAX_KEY_BYTES = 0xffff
+/** Counts of ranges and of puts. */
+const HEAD_BYTES = 8
+/** Key length and stored length. */
+const ROW_HEAD_BYTES = 6
+
+export interface BatchVisitor {
+  deleteRange(from: Buffer, to: Buffer): void
+  put(key: Buffer, stored: Buffer): void
+  delete(key: Buffer): void
+}
+
+/** Packs a batch into a buffer of its own (it may be transferred). */
+export function packBatch(batch: StoreBatch): Buffer<ArrayBuffer> {
+  const ranges = (batch.deletedRanges ?? []).filter(([from, to]) => from < to)
+  const packed = Buffer.allocUnsafeSlow(packedBytes(batch, ranges))
+  let at = packed.writeUInt32LE(ranges.length, 0)
+  at = packed.writeUInt32LE(batch.puts.length, at)
+  for (const [from, to] of ranges) {
+    at = putKey(packed, at, from)
+    at = putKey(packed, at, to)
+  }
+  for (const [key, value] of batch.puts) {
+    packed.writeUInt16LE(key.length, at)
+    packed.writeUInt32LE(value === undefined ? 0 : value.length + VALUE_FRAME_BYTES, at + 2)
+    at += ROW_HEAD_BYTES
+    packed.write(key, at, 'latin1')
+    at += key.length
+    if (value === undefined) continue
+    packed.set(value, at + VALUE_PAYLOAD_AT)
+    at += value.length + VALUE_FRAME_BYTES
+  }
+  return packed
+}
+
+function packedBytes(batch: StoreBatch, ranges: readonly (readonly [string, string])[]): number {
+  let bytes = HEAD_BYTES
+  for (const [from, to] of ranges) {
+    invariant(from.length <= MAX_KEY_BYTES && to.length <= MAX_KEY_BYTES, 'a key has at most 65,535 bytes')
+    bytes += 4 + from.length + to.length
+  }
+  for (const [key, value] of batch.puts) {
+    invariant(key.length > 0 && key.length <= MAX_KEY_BYTES, 'a key has 1 to 65,535 bytes')
+    bytes += ROW_HEAD_BYTES + key.length + (value === undefined ? 0 : value.length + VALUE_FRAME_BYTES)
+  }
+  return bytes
+}
+
+function putKey(packed: Buffer, at: number, key: string): number {
+  packed.writeUInt16LE(key.length, at)
+  packed.write(key, at + 2, 'latin1')
+  return at + 2 + key.length
+}
+
+/** Visits what a packed batch says, ranges first; seals the values on the way. The views are valid as long as `packed` is. */
+export function visitBatch(packed: Buffer, visitor: BatchVisitor): void {
+  const ranges = packed.readUInt32LE(0)
+  const puts = packed.readUInt32LE(4)
+  let at = HEAD_BYTES
+  const key = (): Buffer => {
+    const start = at + 2
+    at = start + packed.readUInt16LE(at)
+    return packed.subarray(start, at)
+  }
+  for (let i = 0; i < ranges; i++) {
+    const from = key()
+    visitor.deleteRange(from, key())
+  }
+  for (let i = 0; i < puts; i++) {
+    const keyAt = at + ROW_HEAD_BYTES
+    const valueAt = keyAt + packed.readUInt16LE(at)
+    const storedBytes = packed.readUInt32LE(at + 2)
+    at = valueAt + storedBytes
+    if (storedBytes === 0) {
+      visitor.delete(packed.subarray(keyAt, valueAt))
+      continue
+    }
+    sealValue(packed, valueAt, at)
+    visitor.put(packed.subarray(keyAt, valueAt), packed.subarray(valueAt, at))
+  }
+}
+
+/** The bytes of many keys as views of one buffer. */
+export function keyViews(keys: readonly string[]): Buffer[] {
+  let bytes = 0
+  for (const key of keys) bytes += key.length
+  const all = Buffer.allocUnsafe(bytes)
+  const views = new Array<Buffer>(keys.length)
+  let at = 0
+  for (let i = 0; i < keys.length; i++) {
+    const key = keys[i] as string
+    all.write(key, at, 'latin1')
+    views[i] = all.subarray(at, at + key.length)
+    at += key.length
+  }
+  return views
+}
+
+/** Packs rows as a binding's iterator gives them: key, stored value, key, stored value … */
+export function packRows(flat: readonly Buffer[]): Buffer<ArrayBuffer> {
+  let bytes = 0
+  for (const part of flat) bytes += 4 + part.length
+  const packed = Buffer.allocUnsafeSlow(bytes)
+  let at = 0
+  for (const part of flat) {
+    at = packed.writeUInt32LE(part.length, at)
+    packed.set(part, at)
+    at += part.length
+  }
+  return packed
+}
+
+/** The rows of `packRows`, values checked; they are views. */
+export function unpackRows(packed: Buffer): StoreRow[] {
+  const rows: StoreRow[] = []
+  let at = 0
+  const part = (): Buffer => {
+    const start = at + 4
+    at = start + packed.readUInt32LE(at)
+    return packed.subarray(start, at)
+  }
+  while (at < packed.length) {
+    const key = toBinary(part())
+    rows.push([key, openValue(key, part())])
+  }
+  return rows
+}

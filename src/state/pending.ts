@@ -1,0 +1,270 @@
+// The store behind the journal: committed rows wait in memory and are applied, coalesced, in slices. Owns the two maps of
+// waiting rows and the mark in the store that says how far it has come. The store and the journal belong to the task.
+//
+//   commit ──▶ current ──apply(P)──▶ frozen ──slices──▶ store, and with the last slice the mark P
+//
+// 1. Only rows of durable commits are given to `commit`: the journal has everything that is not in the store yet.
+// 2. With the mark P, the store holds everything of the journal up to P, as far as no newer row waits in memory. After a
+//    torn apply the mark is the old one: replaying the journal behind it repairs the store.
+// 3. A read sees exactly what was committed when it was called. So an apply writes nothing before the reads that were called
+//    before its freeze have their rows; those called later find the frozen rows in memory.
+// 4. A row that is to be dropped may be in the store only if an apply was torn after writing it (`applying` says how far that
+//    one wanted to come): then it is deleted there. Keys that `drop` accepts are put once only.
+import { invariant } from '../core/assert.ts'
+import { fromBinary, sortable, toBinary, unsortable } from '../core/bytes.ts'
+import { PROFILE_KEY_BYTES } from '../core/identifier.ts'
+import { MergedScan } from './merged-scan.ts'
+import { type Grouping, type KeyRange, type PendingRow, RowMap, UNKNOWN } from './row-map.ts'
+import type { ScanRange, Store, StoreScan } from './store.ts'
+
+export interface PendingOptions extends Grouping {
+  /** Rows wait at most about so long … */
+  readonly applyMs: number
+  /** … or until there are so many; both maps together stay under twice that, or `isFull`. */
+  readonly applyBytes: number
+  /** A slice is one write to the store. */
+  readonly sliceRows: number
+  readonly sliceBytes: number
+}
+
+export const PENDING_DEFAULTS: PendingOptions = {
+  applyMs: 1000,
+  applyBytes: 4 << 20,
+  sliceRows: 1000,
+  sliceBytes: 256 << 10,
+  // Timelines, accumulators and audit trails: their rows are scanned by profile.
+  groupedKinds: 'tau',
+  groupBytes: 1 + PROFILE_KEY_BYTES,
+}
+
+/** Row of the last journal position whose rows are all in the store. */
+export const APPLIED_KEY = 'mapplied'
+/** Row of the journal position that the last apply of several slices aimed at. */
+export const APPLYING_KEY = 'mapplying'
+const POSITION_BYTES = 7
+/** Rows looked at before a slice ends, per row that it may hold: skipping takes time too. */
+const VISITS_PER_ROW = 4
+/** Rows of the first page that a scan takes from the store. */
+const FIRST_PAGE_ROWS = 128
+
+/** True for a row that nobody needs any more, though it was never deleted. Asked once for each row about to be written. */
+export type Drop = (key: string) => boolean
+
+export class PendingRows {
+  readonly #store: Store
+  readonly #options: PendingOptions
+  #current: RowMap
+  #frozen: RowMap | undefined
+  /** Reads of the store called since the last freeze that have no answer yet (3). */
+  #reads = new OpenReads()
+  #applied: number
+  #last: number
+  /** First position in the current map. */
+  #currentFrom: number | undefined
+  #tornThrough: number
+  #waitingSinceMs: number | undefined
+  #isApplying = false
+  #failure: unknown
+
+  /** Reads from the store how far it has come; the journal behind that position is then to be given to `commit`. */
+  static async open(store: Store, options: Partial<PendingOptions> = {}): Promise<PendingRows> {
+    const [applied, applying] = await store.getMany([APPLIED_KEY, APPLYING_KEY])
+    return new PendingRows(
+      store,
+      { ...PENDING_DEFAULTS, ...options },
+      { applied: decodePosition(applied), applying: decodePosition(applying) },
+    )
+  }
+
+  private constructor(store: Store, options: PendingOptions, marks: { applied: number; applying: number }) {
+    this.#store = store
+    this.#options = options
+    this.#current = new RowMap(options)
+    this.#applied = marks.applied
+    this.#last = marks.applied
+    this.#tornThrough = marks.applying > marks.applied ? marks.applying : -1
+  }
+
+  /** The last journal position whose rows are all in the store, -1 for a new one. */
+  appliedPosition(): number {
+    return this.#applied
+  }
+
+  /** Heap taken by rows that are not in the store yet, roughly. */
+  get pendingBytes(): number {
+    return this.#current.bytes + (this.#frozen?.bytes ?? 0)
+  }
+
+  /** Nothing more should be committed until an apply is done. */
+  get isFull(): boolean {
+    return this.pendingBytes >= 2 * this.#options.applyBytes
+  }
+
+  shouldApply(nowMs: number): boolean {
+    if (this.#isApplying || this.#current.isEmpty) return false
+    this.#waitingSinceMs ??= nowMs
+    return this.#current.bytes >= this.#options.applyBytes || nowMs - this.#waitingSinceMs >= this.#options.applyMs
+  }
+
+  /** Takes the rows of the commit at this journal position; its range deletes come before its rows. */
+  commit(
+    position: number,
+    rows: readonly (readonly [key: string, value: Uint8Array | undefined])[],
+    deletedRanges: readonly KeyRange[] = [],
+  ): void {
+    invariant(position > this.#last, 'commits come in the order of the journal, each once')
+    this.#last = position
+    this.#currentFrom ??= position
+    for (const [from, to] of deletedRanges) this.#current.deleteRange(from, to)
+    for (const [key, value] of rows) this.#current.put(key, value === undefined || value instanceof Buffer ? value : bufferOf(value))
+  }
+
+  /** What memory knows of a key: its value, undefined if it is deleted, 'unknown' if only the store can tell. */
+  peek(key: string): Buffer | undefined | typeof UNKNOWN {
+    const row = this.#current.get(key)
+    if (row !== UNKNOWN || !this.#frozen) return row
+    return this.#frozen.get(key)
+  }
+
+  /** Values in the order of `keys`, as of the call. */
+  async getMany(keys: readonly string[]): Promise<(Buffer | undefined)[]> {
+    const values = new Array<Buffer | undefined>(keys.length)
+    const missing: string[] = []
+    const places: number[] = []
+    for (let i = 0; i < keys.length; i++) {
+      const key = keys[i] as string
+      const row = this.peek(key)
+      if (row !== UNKNOWN) {
+        values[i] = row
+      } else {
+        missing.push(key)
+        places.push(i)
+      }
+    }
+    if (missing.length === 0) return values
+    const stored = await this.#reads.during(this.#store.getMany(missing))
+    for (let i = 0; i < places.length; i++) values[places[i] as number] = stored[i]
+    return values
+  }
+
+  /** Rows in order, all as of the call. */
+  scan(range: ScanRange): StoreScan {
+    const waiting = new Map<string, PendingRow>()
+    for (const row of this.#frozen?.rowsIn(range.gte, range.lt) ?? []) {
+      if (this.#current.get(row[0]) === UNKNOWN) waiting.set(row[0], row)
+    }
+    for (const row of this.#current.rowsIn(range.gte, range.lt)) waiting.set(row[0], row)
+    const hidden = [...(this.#frozen?.ranges ?? []), ...this.#current.ranges].filter(([from, to]) => from < range.lt && to > range.gte)
+    const stored = this.#store.scan(range)
+    const firstPage = this.#reads.during(stored.next(FIRST_PAGE_ROWS))
+    return new MergedScan({ stored, firstPage, waiting: [...waiting.values()], hidden, isReverse: range.reverse === true })
+  }
+
+  /**
+   * Brings the store to `position`, the last of the journal whose rows were given to `commit`. Commits may go on meanwhile: they
+   * are the next apply's. After a failure nothing can be applied any more; the truth is to be read back.
+   */
+  async apply(position: number, drop: Drop = keepAll): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure
+    invariant(!this.#isApplying, 'one apply at a time')
+    invariant(position >= this.#last, 'an apply takes in every commit so far')
+    if (position === this.#applied) return
+    const frozen = this.#current
+    const mayBeStored = this.#currentFrom !== undefined && this.#currentFrom <= this.#tornThrough
+    const reads = this.#reads
+    this.#isApplying = true
+    this.#frozen = frozen
+    this.#current = new RowMap(this.#options)
+    this.#reads = new OpenReads()
+    this.#currentFrom = undefined
+    this.#waitingSinceMs = undefined
+    this.#last = position
+    try {
+      await reads.answered()
+      await this.#drain(frozen, position, { drop, mayBeStored })
+    } catch (error) {
+      this.#failure = error
+      throw error
+    } finally {
+      this.#isApplying = false
+    }
+    this.#applied = position
+    this.#frozen = undefined
+  }
+
+  async #drain(frozen: RowMap, position: number, dead: { drop: Drop; mayBeStored: boolean }): Promise<void> {
+    const { sliceRows, sliceBytes } = this.#options
+    const aim: PendingRow = [APPLYING_KEY, encodePosition(Math.max(position, this.#tornThrough))]
+    let isBegun = frozen.ranges.length > 0
+    if (isBegun) await this.#store.write({ puts: [aim], deletedRanges: frozen.ranges })
+    let slice: PendingRow[] = []
+    let bytes = 0
+    let visits = 0
+    for (const row of frozen.rows()) {
+      visits++
+      const [key, value] = row
+      // What is newer in memory is in the journal behind the mark.
+      if (this.#current.get(key) === UNKNOWN) {
+        const isDead = value !== undefined && dead.drop(key)
+        if (!isDead) slice.push(row)
+        else if (dead.mayBeStored) slice.push([key, undefined])
+        bytes += key.length + (value?.length ?? 0)
+      }
+      if (slice.length < sliceRows && bytes < sliceBytes && visits < sliceRows * VISITS_PER_ROW) continue
+      if (!isBegun) slice.push(aim)
+      isBegun = true
+      await this.#store.write({ puts: slice })
+      slice = []
+      bytes = 0
+      visits = 0
+    }
+    slice.push([APPLIED_KEY, encodePosition(position)])
+    await this.#store.write({ puts: slice })
+  }
+
+  /** Makes the applied rows durable; the journal up to the returned position is no longer needed. */
+  async barrier(): Promise<number> {
+    const position = this.#applied
+    await this.#store.sync()
+    return position
+  }
+}
+
+/** Counts reads, so that somebody can wait until they are answered. */
+class OpenReads {
+  #count = 0
+  #whenNone: (() => void) | undefined
+
+  async during<T>(read: Promise<T>): Promise<T> {
+    this.#count++
+    try {
+      return await read
+    } finally {
+      if (--this.#count === 0) this.#whenNone?.()
+    }
+  }
+
+  /** Resolves when none is open; called once no more are added. */
+  answered(): Promise<void> {
+    if (this.#count === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#whenNone = resolve
+    })
+  }
+}
+
+function keepAll(): boolean {
+  return false
+}
+
+function encodePosition(position: number): Buffer {
+  return fromBinary(sortable(position, POSITION_BYTES))
+}
+
+function decodePosition(row: Buffer | undefined): number {
+  return row ? unsortable(toBinary(row)) : -1
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+}

@@ -1,0 +1,161 @@
+// The rows that a run of commits left behind, in memory: puts, deletes and range deletes, coalesced. Owns no position and
+// writes nothing (pending.ts does).
+//
+// 1. A row says what its key's last put or delete was, unless a range delete came after it: such a row is hidden.
+// 2. Ranges are kept sorted and disjoint; `revived` holds the keys that were put after the range over them.
+// 3. Rows lie in one map per first byte (the kind of row), so that a scan looks through the rows of its kind only; in kinds with
+//    many rows, keys are also listed under their first bytes (`groupedKinds`, `groupBytes`).
+
+/** Heap that a row in memory costs beside its key and value. */
+export const ROW_OVERHEAD_BYTES = 96
+
+export interface Grouping {
+  /** First characters of the keys that are listed by group. */
+  readonly groupedKinds: string
+  /** Length of the beginning that the keys of a group share. */
+  readonly groupBytes: number
+}
+
+export type PendingRow = readonly [key: string, value: Buffer | undefined]
+export type KeyRange = readonly [from: string, to: string]
+
+/** What is said about a key of which nothing is known. */
+export const UNKNOWN = 'unknown'
+/** Stands for a deleted row in the maps; never handed out. */
+const DELETED = Buffer.alloc(0)
+
+export class RowMap {
+  readonly #kinds: (Map<string, Buffer> | undefined)[] = new Array(256).fill(undefined)
+  readonly #groupBytes: number
+  readonly #isGrouped: boolean[] = new Array(256).fill(false)
+  readonly #groups = new Map<string, string[]>()
+  readonly #ranges: KeyRange[] = []
+  readonly #revived = new Set<string>()
+  /** Estimate of the heap that this takes. */
+  bytes = 0
+
+  constructor(grouping: Grouping) {
+    this.#groupBytes = grouping.groupBytes
+    for (let i = 0; i < grouping.groupedKinds.length; i++) this.#isGrouped[grouping.groupedKinds.charCodeAt(i)] = true
+  }
+
+  get ranges(): readonly KeyRange[] {
+    return this.#ranges
+  }
+
+  get isEmpty(): boolean {
+    return this.bytes === 0
+  }
+
+  put(key: string, value: Buffer | undefined): void {
+    const kind = key.charCodeAt(0)
+    const rows = this.#kinds[kind] ?? this.#newKind(kind)
+    const row = value ?? DELETED
+    const before = rows.get(key)
+    rows.set(key, row)
+    if (before !== undefined) {
+      this.bytes += row.length - before.length
+    } else {
+      this.bytes += row.length + key.length + ROW_OVERHEAD_BYTES
+      if (this.#isGrouped[kind]) this.#list(key)
+    }
+    if (this.#ranges.length > 0 && this.#isInRange(key)) this.#revived.add(key)
+  }
+
+  #newKind(kind: number): Map<string, Buffer> {
+    const rows = new Map<string, Buffer>()
+    this.#kinds[kind] = rows
+    return rows
+  }
+
+  #list(key: string): void {
+    const group = key.slice(0, this.#groupBytes)
+    const keys = this.#groups.get(group)
+    if (keys) keys.push(key)
+    else this.#groups.set(group, [key])
+  }
+
+  deleteRange(from: string, to: string): void {
+    if (from >= to) return
+    for (const key of this.#revived) if (key >= from && key < to) this.#revived.delete(key)
+    const first = this.#firstEndingAtOrAfter(from)
+    let low = from
+    let high = to
+    let joined = 0
+    for (let range = this.#ranges[first]; range && range[0] <= to; range = this.#ranges[first + joined]) {
+      if (range[0] < low) low = range[0]
+      if (range[1] > high) high = range[1]
+      joined++
+    }
+    if (joined === 0) this.bytes += from.length + to.length + ROW_OVERHEAD_BYTES
+    this.#ranges.splice(first, joined, [low, high])
+  }
+
+  /** Index of the first range that ends at or after `key`. */
+  #firstEndingAtOrAfter(key: string): number {
+    let low = 0
+    let high = this.#ranges.length
+    while (low < high) {
+      const mid = (low + high) >>> 1
+      if ((this.#ranges[mid] as KeyRange)[1] < key) low = mid + 1
+      else high = mid
+    }
+    return low
+  }
+
+  #isInRange(key: string): boolean {
+    // A range that ends at the key is followed by one that begins after it: those that touch are joined (2).
+    const range = this.#ranges[this.#firstEndingAtOrAfter(key)]
+    return range !== undefined && range[0] <= key && key < range[1]
+  }
+
+  /** The value, undefined if deleted, UNKNOWN if nothing here concerns the key. */
+  get(key: string): Buffer | undefined | typeof UNKNOWN {
+    const row = this.#kinds[key.charCodeAt(0)]?.get(key)
+    if (row === undefined) return this.#ranges.length > 0 && this.#isInRange(key) ? undefined : UNKNOWN
+    return row === DELETED || this.#isHidden(key) ? undefined : row
+  }
+
+  #isHidden(key: string): boolean {
+    return this.#ranges.length > 0 && !this.#revived.has(key) && this.#isInRange(key)
+  }
+
+  /** All rows that are not hidden, in no particular order. */
+  *rows(): Generator<PendingRow> {
+    for (const rows of this.#kinds) {
+      if (!rows) continue
+      for (const [key, row] of rows) if (!this.#isHidden(key)) yield [key, row === DELETED ? undefined : row]
+    }
+  }
+
+  /** The rows in [gte, lt) that are not hidden, in no particular order. */
+  rowsIn(gte: string, lt: string): PendingRow[] {
+    const found: PendingRow[] = []
+    if (gte >= lt) return found
+    const last = lt.charCodeAt(0)
+    for (let kind = gte === '' ? 0 : gte.charCodeAt(0); kind <= last; kind++) {
+      const rows = this.#kinds[kind]
+      if (!rows) continue
+      for (const key of this.#groupOf(kind, gte, lt) ?? rows.keys()) {
+        if (key < gte || key >= lt || this.#isHidden(key)) continue
+        const row = rows.get(key)
+        found.push([key, row === DELETED ? undefined : row])
+      }
+    }
+    return found
+  }
+
+  /** The keys of the one group that the range lies in, if it does. */
+  #groupOf(kind: number, gte: string, lt: string): readonly string[] | undefined {
+    if (!this.#isGrouped[kind] || gte.length < this.#groupBytes) return undefined
+    const group = gte.slice(0, this.#groupBytes)
+    return lt.startsWith(group) || lt <= successor(group) ? (this.#groups.get(group) ?? []) : undefined
+  }
+}
+
+/** The smallest key above all that begin with `prefix`. */
+function successor(prefix: string): string {
+  let end = prefix.length
+  while (end > 0 && prefix.charCodeAt(end - 1) === 255) end--
+  return end === 0 ? prefix : prefix.slice(0, end - 1) + String.fromCharCode(prefix.charCodeAt(end - 1) + 1)
+}

@@ -115,7 +115,10 @@ export class PendingRows {
     invariant(position > this.#last, 'commits come in the order of the journal, each once')
     this.#last = position
     this.#currentFrom ??= position
-    for (const [from, to] of deletedRanges) this.#current.deleteRange(from, to)
+    for (const [from, to] of deletedRanges) {
+      invariant(from > APPLYING_KEY || to <= APPLIED_KEY, 'range deletes leave the marks alone')
+      this.#current.deleteRange(from, to)
+    }
     for (const [key, value] of rows) this.#current.put(key, value === undefined || value instanceof Buffer ? value : bufferOf(value))
   }
 

@@ -1,19 +1,28 @@
-// What intake costs a message: inflating excepted, everything from the request's bytes to event records, in batches of 100.
-// In-process, one thread. Prints CPU microseconds per event; `node bench/intake.ts [rounds]`.
-import { identifierKey } from '../src/core/identifier.ts'
-import type { IdentifierSource } from '../src/intake/identifiers.ts'
+// What intake costs: CPU microseconds per event, in batches of 100 messages of about 470 bytes.
+//   mapping   in process: from the request's bytes to event records (parse, check, find identifiers, hash, write JSON)
+//   http      the same behind the API on a real socket, the engine a stub; the client is a process of its own
+// `node bench/intake.ts [requests]`
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { Agent, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { buildApi } from '../src/api/api.ts'
+import { checkConfig } from '../src/config-load.ts'
+import { Namespaces } from '../src/core/namespace.ts'
+import type { Engine } from '../src/engine/engine.ts'
 import { takeIn } from '../src/intake/intake.ts'
 
-const PRIORITIES: { readonly [namespace: string]: number } = { user_id: 0, email: 1, phone: 2, anonymous_id: 3 }
-const namespaces: IdentifierSource = {
-  identifierOf(namespace, raw) {
-    const value = raw.trim().normalize('NFC')
-    return { key: identifierKey(PRIORITIES[namespace] ?? 255, namespace, value), namespace, value }
-  },
-}
+const BATCH = 100
+const BODIES = 50
+const CONNECTIONS = 4
+const ACCEPTED_AT = Date.parse('2026-11-23T14:52:31.000Z')
 
-function batchOf(size: number, round: number): Buffer {
-  const batch = Array.from({ length: size }, (_, i) => ({
+const config = checkConfig({})
+const namespaces = new Namespaces(config.identity)
+const bodies = Array.from({ length: BODIES }, (_, round) => batchOf(round))
+
+function batchOf(round: number): Buffer {
+  const batch = Array.from({ length: BATCH }, (_, i) => ({
     type: 'track',
     event: 'Order Completed',
     messageId: `node-next-1795445550140-${round}-${i}-60ded116-09bc-4f5e`,
@@ -27,23 +36,87 @@ function batchOf(size: number, round: number): Buffer {
   return Buffer.from(JSON.stringify({ batch, sentAt: '2026-11-23T14:52:30.900Z', writeKey: 'WK' }))
 }
 
-export async function intakeCost(rounds: number, size = 100): Promise<{ cpuUsPerEvent: number; bytesPerEvent: number }> {
-  const bodies = Array.from({ length: 50 }, (_, round) => batchOf(size, round))
-  const context = { acceptedAt: Date.parse('2026-11-23T14:52:31.000Z'), sourcePriority: 0, futureLimit: 86_400_000, namespaces }
-  let events = 0
-  let bytes = 0
+function bodyAt(i: number): Buffer {
+  return bodies[i % BODIES] as Buffer
+}
+
+async function cpuUsPer(events: number, run: () => Promise<void>): Promise<number> {
   const before = process.cpuUsage()
-  for (let i = 0; i < rounds; i++) {
-    const raw = bodies[i % bodies.length] as Buffer
-    const mapped = await takeIn({ raw, encoding: undefined, dialect: 'segment', type: undefined }, context)
-    events += mapped.events.length
-    bytes += raw.length
-  }
+  await run()
   const used = process.cpuUsage(before)
-  return { cpuUsPerEvent: (used.user + used.system) / events, bytesPerEvent: bytes / events }
+  return (used.user + used.system) / events
+}
+
+/** CPU microseconds per event of mapping alone. */
+export async function mappingCost(requests: number): Promise<number> {
+  const context = { acceptedAt: ACCEPTED_AT, sourcePriority: 0, futureLimit: config.futureLimit, namespaces }
+  const run = async (count: number) => {
+    for (let i = 0; i < count; i++) {
+      const { events } = await takeIn({ raw: bodyAt(i), encoding: undefined, dialect: 'segment', type: undefined }, context)
+      if (events.length !== BATCH) throw new Error('a message was not taken')
+    }
+  }
+  await run(Math.min(requests, 200))
+  return cpuUsPer(requests * BATCH, () => run(requests))
+}
+
+/** CPU microseconds per event of the whole server process; the engine does nothing. */
+export async function httpCost(requests: number): Promise<number> {
+  let taken = 0
+  const stub: Pick<Engine, 'acceptanceTime' | 'pressure' | 'ingest'> = {
+    acceptanceTime: () => ACCEPTED_AT,
+    pressure: () => undefined,
+    ingest: async (events) => {
+      taken += events.length
+      return { position: '0.0' }
+    },
+  }
+  const app = buildApi(stub as Engine, { config, namespaces })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const run = async (count: number) => {
+    const client = fork(import.meta.filename, ['--client', String(port), String(count)])
+    const [code] = await once(client, 'exit')
+    if (code !== 0) throw new Error('the client failed')
+  }
+  await run(Math.min(requests, 300))
+  taken = 0
+  const cost = await cpuUsPer(requests * BATCH, () => run(requests))
+  await app.close()
+  if (taken !== requests * BATCH) throw new Error(`${taken} events taken instead of ${requests * BATCH}`)
+  return cost
+}
+
+async function client(port: number, requests: number): Promise<void> {
+  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS })
+  let next = 0
+  const send = async () => {
+    while (next < requests) {
+      const call = request({
+        port,
+        host: '127.0.0.1',
+        method: 'POST',
+        path: '/v1/batch',
+        agent,
+        headers: { 'content-type': 'application/json' },
+      })
+      call.end(bodyAt(next++))
+      const [reply] = await once(call, 'response')
+      reply.resume()
+      await once(reply, 'end')
+      if (reply.statusCode !== 200) throw new Error(`status ${reply.statusCode}`)
+    }
+  }
+  await Promise.all(Array.from({ length: CONNECTIONS }, send))
+  agent.destroy()
 }
 
 if (import.meta.main) {
-  await intakeCost(200)
-  console.log(await intakeCost(Number(process.argv[2] ?? 2000)))
+  const [flag, port, count] = process.argv.slice(2)
+  if (flag === '--client') await client(Number(port), Number(count))
+  else {
+    const requests = Number(flag ?? 2000)
+    console.log(`mapping ${(await mappingCost(requests)).toFixed(2)} µs CPU per event`)
+    console.log(`http    ${(await httpCost(requests)).toFixed(2)} µs CPU per event`)
+  }
 }

@@ -142,7 +142,9 @@ function setOption(raw: Raw, source: string, name: string, text: string): void {
   let place = raw
   for (const step of path.slice(0, -1)) {
     const next = place[step]
-    place = isRaw(next) ? next : (place[step] = {})
+    const inner = isRaw(next) ? next : {}
+    place[step] = inner
+    place = inner
   }
   place[path.at(-1) ?? ''] = value
 }
@@ -167,7 +169,8 @@ function coerce(schema: TSchema, value: unknown, path: string): unknown {
   if (schema.type === 'array' && Array.isArray(value)) return value.map((item, i) => coerce(schema.items as TSchema, item, `${path}[${i}]`))
   if (typeof value !== 'string') return value
   if (schema.unit !== undefined) return quantity(schema.unit as Unit, value, path)
-  if (schema.type === 'number' || schema.type === 'integer') return value.trim() === '' || Number.isNaN(Number(value)) ? value : Number(value)
+  if (schema.type === 'number' || schema.type === 'integer')
+    return value.trim() === '' || Number.isNaN(Number(value)) ? value : Number(value)
   if (schema.type === 'boolean') return value === 'true' ? true : value === 'false' ? false : value
   return value
 }
@@ -209,7 +212,10 @@ function yaml(text: string, source: string): unknown {
   try {
     return parseYaml(text)
   } catch (cause) {
-    throw new TributaryError('invalid_config', `${source} is not valid YAML.`, { detail: cause instanceof Error ? cause.message : '', cause })
+    throw new TributaryError('invalid_config', `${source} is not valid YAML.`, {
+      detail: cause instanceof Error ? cause.message : '',
+      cause,
+    })
   }
 }
 

@@ -5,6 +5,7 @@ import { availableParallelism } from 'node:os'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { TributaryError } from './core/errors.ts'
 import { MAX_PARTITIONS, UNLISTED_PRIORITY } from './core/identifier.ts'
+import { DEFAULT_LIMIT, DEFAULT_NAMESPACES, DEFAULT_TOTAL } from './core/namespace.ts'
 
 /** What a number counts, where it may be written as a text with a unit. */
 export type Unit = 'duration' | 'bytes'
@@ -56,7 +57,11 @@ const KEY = Type.Object(
     hash: Type.Optional(Type.String({ pattern: '^[0-9a-f]{64}$', description: 'SHA-256 of the key, in hex. Give this or `key`.' })),
     key: Type.Optional(Type.String({ minLength: 1, description: 'The key itself; hashed at once when loaded.' })),
     priority: Type.Optional(
-      Type.Integer({ minimum: 0, maximum: 255, description: 'Of this source: the smaller wins where two set a trait at one instant (100).' }),
+      Type.Integer({
+        minimum: 0,
+        maximum: 255,
+        description: 'Of this source: the smaller wins where two set a trait at one instant (100).',
+      }),
     ),
   },
   STRICT,
@@ -64,25 +69,45 @@ const KEY = Type.Object(
 
 const NAMESPACE = Type.Object(
   {
-    name: Type.String({ minLength: 1, maxLength: 64, description: 'As in context.externalIds; user_id, anonymous_id, email and phone are known.' }),
+    name: Type.String({
+      minLength: 1,
+      maxLength: 64,
+      description: 'As in context.externalIds; user_id, anonymous_id, email and phone are known.',
+    }),
     unique: Type.Optional(Type.Boolean({ description: 'Two of these never share a profile.' })),
-    limit: Type.Optional(Type.Integer({ minimum: 1, description: 'At most so many of them per profile.' })),
-    blocked: Type.Optional(Type.Array(Type.String(), { description: 'Values that identify nobody, beyond the defaults: exact after normalisation, or /pattern/.' })),
-    sharedDevice: Type.Optional(oneOf(['first', 'last'], 'Who keeps it when a link is refused: its first owner, or the latest known user.')),
+    limit: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        description: `At most so many of them per profile (email, phone 5; anonymous_id 100; else ${DEFAULT_LIMIT}).`,
+      }),
+    ),
+    blocked: Type.Optional(
+      Type.Array(Type.String(), {
+        description: 'Values that identify nobody, beyond the defaults: exact after normalisation, or /pattern/.',
+      }),
+    ),
+    sharedDevice: Type.Optional(
+      oneOf(['first', 'last'], 'Who keeps it when a link is refused: its first owner, or the latest known user.'),
+    ),
   },
   STRICT,
 )
 
-const DEFAULT_NAMESPACES: Static<typeof NAMESPACE>[] = [{ name: 'user_id', unique: true }, { name: 'email' }, { name: 'phone' }, { name: 'anonymous_id' }]
-
 const IDENTITY = Type.Object(
   {
-    namespaces: Type.Array(NAMESPACE, { default: DEFAULT_NAMESPACES, description: 'In order of priority. Fixed for the life of the data.' }),
+    namespaces: Type.Array(NAMESPACE, {
+      default: DEFAULT_NAMESPACES,
+      description: 'In order of priority. Fixed for the life of the data.',
+    }),
     others: Type.Object(
-      { limit: Type.Optional(Type.Integer({ minimum: 1, description: 'At most so many per profile of each namespace that is not listed.' })) },
+      {
+        limit: Type.Optional(
+          Type.Integer({ minimum: 1, description: `At most so many per profile of each namespace that is not listed (${DEFAULT_LIMIT}).` }),
+        ),
+      },
       { ...STRICT, default: {} },
     ),
-    limit: count(1000, 'At most so many identifiers per profile, all namespaces together.'),
+    limit: count(DEFAULT_TOTAL, 'At most so many identifiers per profile, all namespaces together.'),
   },
   { ...STRICT, default: {} },
 )
@@ -98,7 +123,12 @@ const RETENTION = Type.Object(
 export const CONFIG_SCHEMA = Type.Object(
   {
     host: Type.String({ default: '127.0.0.1', minLength: 1, description: 'Address to listen on. Beyond loopback only with keys.' }),
-    port: Type.Integer({ default: 8080, minimum: 0, maximum: 65535, description: 'Port to listen on; 0 takes any free one, printed at start.' }),
+    port: Type.Integer({
+      default: 8080,
+      minimum: 0,
+      maximum: 65535,
+      description: 'Port to listen on; 0 takes any free one, printed at start.',
+    }),
     dataDir: Type.String({ default: 'data', minLength: 1, description: 'Directory of logs and stores.' }),
     partitions: count(16, 'Partitions, a power of two. Fixed for the life of the data.'),
     hosts: Type.Integer({
@@ -109,8 +139,15 @@ export const CONFIG_SCHEMA = Type.Object(
     }),
     clock: choice(['wall', 'manual'], 'wall', 'manual: time moves by POST /v1/admin/clock only.'),
     durability: choice(['fsync', 'none'], 'fsync', 'none is for benchmarks: data may not survive the machine.'),
-    store: choice(['rocksdb', 'nxt', 'native', 'memory'], 'rocksdb', 'Where profiles are kept: rocksdb picks a binding, nxt and native name one, memory forgets.'),
-    keys: Type.Array(KEY, { default: [], description: 'Keys of the API. None: open to everyone who can connect, which only loopback may.' }),
+    store: choice(
+      ['rocksdb', 'nxt', 'native', 'memory'],
+      'rocksdb',
+      'Where profiles are kept: rocksdb picks a binding, nxt and native name one, memory forgets.',
+    ),
+    keys: Type.Array(KEY, {
+      default: [],
+      description: 'Keys of the API. None: open to everyone who can connect, which only loopback may.',
+    }),
     identity: IDENTITY,
     dedupeWindow: duration('3d', 'For how long at least a repeated messageId is recognised.', 1000),
     timelineRetention: duration('400d', 'How long a profile keeps its events.', 1000),
@@ -119,7 +156,11 @@ export const CONFIG_SCHEMA = Type.Object(
     cacheBytes: bytes('512MB', 'Decoded profiles in memory, per host.', 1_000_000),
     batchEvents: count(1000, 'Inputs of one commit at most.'),
     batchBytes: bytes('4MB', 'Bytes of inputs of one commit at most.', 1_000_000),
-    sliceMs: Type.Number({ default: 2, exclusiveMinimum: 0, description: 'Longest computation of a host before others get their turn, ms.' }),
+    sliceMs: Type.Number({
+      default: 2,
+      exclusiveMinimum: 0,
+      description: 'Longest computation of a host before others get their turn, ms.',
+    }),
     skewLimitMs: count(2000, "How far an acceptance stamp may run ahead of a task's own clock, ms.", 0),
     clockStepLimit: duration('1h', 'A forward step of the machine clock beyond this stops time until it is confirmed.', 1),
     applyMs: count(1000, 'Committed rows wait at most this long before the store gets them, ms.'),
@@ -163,7 +204,10 @@ export function defaultHosts(partitions: number): number {
 /** Throws invalid_config unless the limits fit one another. */
 export function assertRelations(c: Config): void {
   const rules: readonly (readonly [holds: boolean, rule: string])[] = [
-    [c.partitions <= MAX_PARTITIONS && Number.isInteger(Math.log2(c.partitions)), `partitions is a power of two, at most ${MAX_PARTITIONS}`],
+    [
+      c.partitions <= MAX_PARTITIONS && Number.isInteger(Math.log2(c.partitions)),
+      `partitions is a power of two, at most ${MAX_PARTITIONS}`,
+    ],
     [c.hosts <= c.partitions, 'hosts is at most partitions'],
     [c.identity.namespaces.length <= UNLISTED_PRIORITY, `identity.namespaces lists at most ${UNLISTED_PRIORITY}`],
     [areDistinct(c.identity.namespaces.map((n) => n.name)), 'identity.namespaces have distinct names'],
@@ -225,5 +269,7 @@ function typeOf(option: TSchema): string {
 function defaultOf(option: TSchema): string {
   if (option.shown !== undefined) return String(option.shown)
   if (option.default === undefined) return ''
-  return Array.isArray(option.default) ? option.default.map((x) => (typeof x === 'object' ? x.name : x)).join(', ') || 'none' : String(option.default)
+  return Array.isArray(option.default)
+    ? option.default.map((x) => (typeof x === 'object' ? x.name : x)).join(', ') || 'none'
+    : String(option.default)
 }

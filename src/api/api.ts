@@ -139,11 +139,17 @@ function addOpenApi(app: FastifyInstance, { version }: Api): void {
       openapi: '3.1.0',
       info: { title: 'Tributary', version, description: 'A streaming customer data platform. Errors: docs/errors.md.' },
       components: {
-        securitySchemes: { basic: { type: 'http', scheme: 'basic', description: 'The key as user name.' }, bearer: { type: 'http', scheme: 'bearer' } },
+        securitySchemes: {
+          basic: { type: 'http', scheme: 'basic', description: 'The key as user name.' },
+          bearer: { type: 'http', scheme: 'bearer' },
+        },
       },
       security: [{ basic: [] }, { bearer: [] }],
     },
-    transform: ({ schema, url }) => ({ schema: { ...schema, response: { ...(schema?.response as object | undefined), '4xx': FAILURE, '5xx': FAILURE } }, url }),
+    transform: ({ schema, url }) => ({
+      schema: { ...schema, response: { ...(schema?.response as object | undefined), '4xx': FAILURE, '5xx': FAILURE } },
+      url,
+    }),
   })
   app.register(async (routes) => {
     routes.get('/openapi.json', { config: { access: 'open' }, schema: { hide: true }, handler: () => app.swagger() })

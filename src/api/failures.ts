@@ -17,7 +17,8 @@ export function replyError(error: FastifyError | Error, request: FastifyRequest,
   const known = error instanceof TributaryError ? error : translated(error)
   const { status } = known
   if (status >= 500 && status !== 503) request.log.error({ err: error, url: request.url }, known.message)
-  if (status === 429 || status === 503) reply.header('retry-after', String(known instanceof RetryLater ? known.retryAfterSeconds : RETRY_AFTER_SECONDS))
+  if (status === 429 || status === 503)
+    reply.header('retry-after', String(known instanceof RetryLater ? known.retryAfterSeconds : RETRY_AFTER_SECONDS))
   if (status === 401) reply.header('www-authenticate', 'Bearer realm="tributary"')
   // The rest of a body that was not read would be taken for the next request.
   if (known.code === 'too_large') reply.header('connection', 'close')

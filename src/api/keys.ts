@@ -42,7 +42,12 @@ export function presentedKey(headers: IncomingHttpHeaders): string | undefined {
   const { authorization } = headers
   if (authorization !== undefined) {
     const basic = /^basic\s+(\S+)\s*$/i.exec(authorization)
-    if (basic) return Buffer.from(basic[1] ?? '', 'base64').toString('utf8').split(':', 1)[0] || undefined
+    if (basic)
+      return (
+        Buffer.from(basic[1] ?? '', 'base64')
+          .toString('utf8')
+          .split(':', 1)[0] || undefined
+      )
     return /^bearer\s+(\S+)\s*$/i.exec(authorization)?.[1]
   }
   const written = headers['x-write-key']

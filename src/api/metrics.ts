@@ -23,7 +23,11 @@ export class ApiMetrics {
     labelNames: ['code'] as const,
     registers: [this.#registry],
   })
-  readonly bytes = new Counter({ name: 'tributary_intake_bytes_total', help: 'Bytes of bodies received, before inflating', registers: [this.#registry] })
+  readonly bytes = new Counter({
+    name: 'tributary_intake_bytes_total',
+    help: 'Bytes of bodies received, before inflating',
+    registers: [this.#registry],
+  })
   readonly streams = new Gauge({ name: 'tributary_transition_streams', help: 'Transition streams open', registers: [this.#registry] })
   readonly slowStreams = new Counter({
     name: 'tributary_transition_streams_slow_total',

@@ -19,7 +19,9 @@ export const REF_PARAMS = Type.Object({
 })
 
 export const READ_HEADERS = Type.Object({
-  'min-position': Type.Optional(Type.String({ maxLength: 8192, description: 'A position from an ingestion reply: answer once all that it set off is applied.' })),
+  'min-position': Type.Optional(
+    Type.String({ maxLength: 8192, description: 'A position from an ingestion reply: answer once all that it set off is applied.' }),
+  ),
 })
 
 export function pageOf({ limit, after }: Static<typeof PAGE_QUERY>): PageQuery {

@@ -14,7 +14,10 @@ export const FAILURE = Type.Object({
 })
 
 export function pageSchema(item: TSchema) {
-  return Type.Object({ items: Type.Array(item), next: Type.Optional(Type.String({ description: 'Cursor for `after`; absent on the last page.' })) })
+  return Type.Object({
+    items: Type.Array(item),
+    next: Type.Optional(Type.String({ description: 'Cursor for `after`; absent on the last page.' })),
+  })
 }
 
 export const PROFILE = Type.Object({
@@ -81,8 +84,20 @@ export const TRANSITION = Type.Object({
   decidedAt: INSTANT,
 })
 
-export const MERGE = Type.Object({ id: Type.String(), survivor: Type.String(), absorbed: Type.String(), at: INSTANT, messageId: Type.Optional(Type.String()) })
+export const MERGE = Type.Object({
+  id: Type.String(),
+  survivor: Type.String(),
+  absorbed: Type.String(),
+  at: INSTANT,
+  messageId: Type.Optional(Type.String()),
+})
 
-export const DEAD_LETTER = Type.Object({ id: Type.String(), code: Type.String(), reason: Type.String(), at: INSTANT, message: Type.Optional(Type.Unknown()) })
+export const DEAD_LETTER = Type.Object({
+  id: Type.String(),
+  code: Type.String(),
+  reason: Type.String(),
+  at: INSTANT,
+  message: Type.Optional(Type.Unknown()),
+})
 
 export const DONE = Type.Object({ success: Type.Literal(true) })

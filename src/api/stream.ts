@@ -76,7 +76,12 @@ class TransitionStream {
     this.#onEnd = onEnd
     const { raw } = this.#reply
     const own = this.#reply.getHeaders() as OutgoingHttpHeaders
-    const headers = { ...own, 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' }
+    const headers = {
+      ...own,
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache, no-transform',
+      'x-accel-buffering': 'no',
+    }
     raw.on('close', () => this.end())
     raw.on('error', () => this.end())
     raw.on('drain', () => this.#drained())
@@ -113,7 +118,9 @@ class TransitionStream {
       after = page.next
     }
     if (this.#ended) return
-    const unfollow = await engine.followTransitions({ ...(after === undefined ? {} : { after }), ...this.#filter }, (transitions) => this.#push(transitions))
+    const unfollow = await engine.followTransitions({ ...(after === undefined ? {} : { after }), ...this.#filter }, (transitions) =>
+      this.#push(transitions),
+    )
     if (this.#ended) unfollow()
     else this.#unfollow = unfollow
   }

@@ -34,7 +34,9 @@ export function inflate(raw: Buffer, declared: string | undefined): Buffer | Pro
     }
   }
   // Inflating stops at the limit: a small body that would grow without end costs no more than an honest one.
-  return ON_THREADS[packing](raw, { maxOutputLength: MAX_BODY_BYTES }).catch((cause: unknown) => Promise.reject(isOutOfRoom(cause) ? tooLarge() : damaged(cause)))
+  return ON_THREADS[packing](raw, { maxOutputLength: MAX_BODY_BYTES }).catch((cause: unknown) =>
+    Promise.reject(isOutOfRoom(cause) ? tooLarge() : damaged(cause)),
+  )
 }
 
 function isOutOfRoom(cause: unknown): boolean {
@@ -64,7 +66,10 @@ function parseJson(text: string): Json {
   try {
     return JSON.parse(text) as Json
   } catch (cause) {
-    throw new TributaryError('unreadable', 'The body is not valid JSON.', { detail: cause instanceof Error ? cause.message.slice(0, 200) : '', cause })
+    throw new TributaryError('unreadable', 'The body is not valid JSON.', {
+      detail: cause instanceof Error ? cause.message.slice(0, 200) : '',
+      cause,
+    })
   }
 }
 
@@ -86,7 +91,9 @@ function parseForm(form: URLSearchParams): Json {
   if (wrapped !== null) {
     // In a form, `+` means a space, but base64 is often sent unescaped.
     const text = wrapped.trim()
-    return text.startsWith('{') || text.startsWith('[') ? parseJson(text) : parseJson(Buffer.from(text.replaceAll(' ', '+'), 'base64').toString('utf8'))
+    return text.startsWith('{') || text.startsWith('[')
+      ? parseJson(text)
+      : parseJson(Buffer.from(text.replaceAll(' ', '+'), 'base64').toString('utf8'))
   }
   const message: JsonObject = {}
   for (const [name, value] of form) {

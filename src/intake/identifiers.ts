@@ -2,11 +2,11 @@
 import type { EventType, JsonObject } from '../core/event.ts'
 import type { Identifier } from '../core/identifier.ts'
 import { isObject } from './envelope.ts'
-import { MAX_IDENTIFIER_CHARACTERS, MAX_IDENTIFIERS, MAX_NAMESPACE_CHARACTERS } from './limits.ts'
+import { MAX_IDENTIFIERS, MAX_NAMESPACE_CHARACTERS } from './limits.ts'
 
 /** Normalises a raw value and makes its key (core/namespace.ts), or says why it is no identifier. */
 export interface IdentifierSource {
-  identifierOf(namespace: string, raw: string): Identifier | { readonly blocked: string }
+  identifierOf(namespace: string, raw: unknown): Identifier | { readonly blocked: string }
 }
 
 /** As the audit shows it. */
@@ -15,6 +15,9 @@ export interface Blocked {
   readonly value: string
   readonly reason: string
 }
+
+/** Of a blocked value. */
+const KEPT_CHARACTERS = 100
 
 export class FoundIdentifiers {
   /** Distinct, in key order once `sort` was called. */
@@ -31,19 +34,16 @@ export class FoundIdentifiers {
   }
 
   add(namespace: string, raw: unknown): void {
+    // "None" in the manner of different clients; nothing to remark on.
     if (raw === undefined || raw === null || raw === '') return
-    const text = typeof raw === 'string' ? raw : textOfNumber(raw)
-    if (text === undefined) return this.#block(namespace, JSON.stringify(raw), typeof raw === 'number' ? 'inexact_number' : 'not_text')
-    if (text.length > MAX_IDENTIFIER_CHARACTERS) return this.#block(namespace, text, 'too_long')
-    if (!text.isWellFormed()) return this.#block(namespace, text.toWellFormed(), 'malformed')
-    const found = this.#source.identifierOf(namespace, text)
-    if ('blocked' in found) return this.#block(namespace, text, found.blocked)
+    const found = this.#source.identifierOf(namespace, raw)
+    if ('blocked' in found) {
+      const value = typeof raw === 'string' ? raw.toWellFormed() : JSON.stringify(raw)
+      this.blocked.push({ namespace, value: value.slice(0, KEPT_CHARACTERS), reason: found.blocked })
+      return
+    }
     for (const known of this.identifiers) if (known.key === found.key) return
     this.identifiers.push(found)
-  }
-
-  #block(namespace: string, value: string, reason: string): void {
-    this.blocked.push({ namespace, value: value.slice(0, 100), reason })
   }
 
   sort(): void {
@@ -51,13 +51,13 @@ export class FoundIdentifiers {
   }
 }
 
-/** A number beyond 2^53 has lost digits while it was parsed: two people could share what is left. */
-function textOfNumber(raw: unknown): string | undefined {
-  return typeof raw === 'number' && Math.abs(raw) <= Number.MAX_SAFE_INTEGER ? String(raw) : undefined
-}
-
 /** Collects the identifiers of a message; `context` is its own with that of its batch. */
-export function findIdentifiers(message: JsonObject, context: JsonObject | undefined, type: EventType, source: IdentifierSource): FoundIdentifiers {
+export function findIdentifiers(
+  message: JsonObject,
+  context: JsonObject | undefined,
+  type: EventType,
+  source: IdentifierSource,
+): FoundIdentifiers {
   const found = new FoundIdentifiers(source)
   found.add('user_id', message.userId)
   found.add('anonymous_id', message.anonymousId)
@@ -95,6 +95,10 @@ function addExternalIds(found: FoundIdentifiers, ids: readonly unknown[]): void 
 }
 
 function isAliasToOneself(message: JsonObject): boolean {
-  const { userId, previousId } = message
-  return userId !== undefined && userId !== null && previousId !== undefined && String(userId).trim() === String(previousId).trim()
+  const userId = plain(message.userId)
+  return userId !== undefined && userId === plain(message.previousId)
+}
+
+function plain(id: unknown): string | undefined {
+  return typeof id === 'string' || typeof id === 'number' ? String(id).trim() : undefined
 }

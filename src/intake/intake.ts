@@ -74,7 +74,8 @@ export class UnreadableBody extends TributaryError {
 /** Maps every message that an envelope holds; bad ones don't hold up good ones. */
 export function mapMessages(envelope: Envelope, context: IntakeContext): Mapped {
   const { messages } = envelope
-  if (messages.length > MAX_BATCH_MESSAGES) throw new TributaryError('too_large', `The batch holds more than ${MAX_BATCH_MESSAGES} messages.`)
+  if (messages.length > MAX_BATCH_MESSAGES)
+    throw new TributaryError('too_large', `The batch holds more than ${MAX_BATCH_MESSAGES} messages.`)
   const events: EventRecord[] = []
   const rejected: Rejection[] = []
   for (let index = 0; index < messages.length; index++) {

@@ -7,7 +7,6 @@ export const MAX_MESSAGE_BYTES = 256 * 1024
 /** Messages of one body: as many as fit when each is as small as a valid one can be. */
 export const MAX_BATCH_MESSAGES = 65_536
 export const MAX_IDENTIFIERS = 20
-export const MAX_IDENTIFIER_CHARACTERS = 512
 export const MAX_NAMESPACE_CHARACTERS = 64
 export const MAX_NAME_CHARACTERS = 512
 export const MAX_MESSAGE_ID_CHARACTERS = 512

@@ -59,7 +59,8 @@ function record(message: JsonObject, type: EventType, envelope: Envelope, intake
   const smallest = found.identifiers[0]
   if (smallest === undefined || found.tooMany) return identifierRefusal(found)
   const messageId = idOf(message)
-  if (messageId === undefined) return new Refusal('invalid_message', `The messageId is no text of up to ${MAX_MESSAGE_ID_CHARACTERS} characters.`)
+  if (messageId === undefined)
+    return new Refusal('invalid_message', `The messageId is no text of up to ${MAX_MESSAGE_ID_CHARACTERS} characters.`)
 
   message.type = type
   setTimes(message, times)
@@ -68,7 +69,8 @@ function record(message: JsonObject, type: EventType, envelope: Envelope, intake
   // The record carries the id, so the body need not.
   if (message.messageId !== undefined) blank(message, 'messageId')
   const body = Buffer.from(JSON.stringify(message))
-  if (body.length > MAX_MESSAGE_BYTES) return new Refusal('too_large', `The message holds ${body.length} bytes, more than ${MAX_MESSAGE_BYTES}.`)
+  if (body.length > MAX_MESSAGE_BYTES)
+    return new Refusal('too_large', `The message holds ${body.length} bytes, more than ${MAX_MESSAGE_BYTES}.`)
   return {
     type,
     name: name.isWellFormed() ? name : name.toWellFormed(),
@@ -122,7 +124,10 @@ function shapeRefusal(message: JsonObject): Refusal | undefined {
 function identifierRefusal(found: FoundIdentifiers): Refusal {
   if (found.tooMany) return new Refusal('too_many_identifiers', `The message carries more than ${MAX_IDENTIFIERS} identifiers.`)
   const blocked = found.blocked.map((b) => `${b.namespace} ${JSON.stringify(b.value)} (${b.reason})`)
-  return new Refusal('no_identifier', `The message carries no usable identifier${blocked.length === 0 ? '.' : `; blocked: ${blocked.join(', ')}.`}`)
+  return new Refusal(
+    'no_identifier',
+    `The message carries no usable identifier${blocked.length === 0 ? '.' : `; blocked: ${blocked.join(', ')}.`}`,
+  )
 }
 
 /** The message's id; one is made where the client sent none. Undefined when what it sent can be no id. */
@@ -184,13 +189,17 @@ function timesOf(message: JsonObject, envelope: Envelope, { acceptedAt, futureLi
   const said = given(message.timestamp) ?? given(message.originalTimestamp)
   if (said === undefined) return { at: acceptedAt, corrected: receivedAt, said: undefined, sentAt, receivedAt }
   const saidMs = parseInstant(said)
-  if (Number.isNaN(saidMs)) return new Refusal('invalid_timestamp', `The timestamp ${JSON.stringify(said).slice(0, 60)} is no ISO 8601 instant.`)
+  if (Number.isNaN(saidMs))
+    return new Refusal('invalid_timestamp', `The timestamp ${JSON.stringify(said).slice(0, 60)} is no ISO 8601 instant.`)
   // A message that has passed an intake before (an export, another platform's forward) was corrected there.
   const isCorrected = message.receivedAt !== undefined && !Number.isNaN(parseInstant(message.receivedAt))
   const sentMs = isCorrected ? Number.NaN : parseInstant(sentAt)
   const at = Math.max(0, Number.isNaN(sentMs) ? saidMs : acceptedAt - (sentMs - saidMs))
   if (at > acceptedAt + futureLimit) {
-    return new Refusal('future_event', `The event lies ${Math.round((at - acceptedAt) / 1000)} s ahead, more than the limit of ${futureLimit / 1000} s.`)
+    return new Refusal(
+      'future_event',
+      `The event lies ${Math.round((at - acceptedAt) / 1000)} s ahead, more than the limit of ${futureLimit / 1000} s.`,
+    )
   }
   const isShown = at === saidMs && said === message.timestamp && typeof said === 'string' && said.length === 24
   return { at, corrected: isShown ? undefined : isoText(at), said, sentAt, receivedAt }

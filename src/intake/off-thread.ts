@@ -20,8 +20,20 @@ export interface ThreadRequest {
 }
 
 export type ThreadReply =
-  | { readonly id: number; readonly records: Uint8Array; readonly rejected: Rejection[]; readonly single: boolean; readonly writeKey: string | undefined }
-  | { readonly id: number; readonly code: ErrorCode; readonly message: string; readonly detail: string | undefined; readonly kept: string | undefined }
+  | {
+      readonly id: number
+      readonly records: Uint8Array
+      readonly rejected: Rejection[]
+      readonly single: boolean
+      readonly writeKey: string | undefined
+    }
+  | {
+      readonly id: number
+      readonly code: ErrorCode
+      readonly message: string
+      readonly detail: string | undefined
+      readonly kept: string | undefined
+    }
 
 interface Waiting {
   readonly resolve: (intake: Intake) => void
@@ -81,7 +93,10 @@ export class OffThread {
   #settle(reply: ThreadReply): void {
     const { resolve, reject } = must(this.#waiting.get(reply.id), 'a reply answers one request')
     this.#waiting.delete(reply.id)
-    if ('records' in reply) return resolve({ events: decodeAll(reply.records), rejected: reply.rejected, single: reply.single, writeKey: reply.writeKey })
+    if ('records' in reply) {
+      resolve({ events: decodeAll(reply.records), rejected: reply.rejected, single: reply.single, writeKey: reply.writeKey })
+      return
+    }
     const error = new TributaryError(reply.code, reply.message, reply.detail === undefined ? {} : { detail: reply.detail })
     reject(reply.kept === undefined ? error : new UnreadableBody(error, reply.kept))
   }

@@ -20,7 +20,10 @@ port.on('message', (request: ThreadRequest) => {
 function answer(request: ThreadRequest): ThreadReply {
   const { id, bytes } = request
   try {
-    const { events, rejected, single, writeKey } = readAndMap(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), request, { ...request, namespaces })
+    const { events, rejected, single, writeKey } = readAndMap(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), request, {
+      ...request,
+      namespaces,
+    })
     const all = new Writer(bytes.length * 2)
     for (const event of events) {
       encodeEvent(event, record.reset())
@@ -29,6 +32,12 @@ function answer(request: ThreadRequest): ThreadReply {
     return { id, records: all.take(), rejected, single, writeKey }
   } catch (error) {
     if (!(error instanceof TributaryError)) throw error
-    return { id, code: error.code, message: error.message, detail: error.detail, kept: error instanceof UnreadableBody ? error.kept : undefined }
+    return {
+      id,
+      code: error.code,
+      message: error.message,
+      detail: error.detail,
+      kept: error instanceof UnreadableBody ? error.kept : undefined,
+    }
   }
 }

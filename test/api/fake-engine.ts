@@ -57,9 +57,22 @@ export class FakeEngine implements Engine {
     const events = this.#eventsOf(ref)
     if (events.length === 0) return undefined
     const at = new Date(this.nowMs).toISOString()
-    const identifiers = [...new Map(events.flatMap((e) => e.identifiers.map(({ namespace, value }) => [`${namespace}:${value}`, { namespace, value }]))).values()]
+    const identifiers = [
+      ...new Map(
+        events.flatMap((e) => e.identifiers.map(({ namespace, value }) => [`${namespace}:${value}`, { namespace, value }])),
+      ).values(),
+    ]
     const traits = Object.assign({}, ...events.filter((e) => e.hasTraits).map((e) => messageOf(e).traits))
-    return { id: 'prf_1', identifiers, traits, computedTraits: {}, segments: [], createdAt: at, updatedAt: at, position: `p${this.events.length}` }
+    return {
+      id: 'prf_1',
+      identifiers,
+      traits,
+      computedTraits: {},
+      segments: [],
+      createdAt: at,
+      updatedAt: at,
+      position: `p${this.events.length}`,
+    }
   }
   async profileEvents(ref: ProfileRef, page: PageQuery): Promise<Page<TimelineEvent> | undefined> {
     const events = this.#eventsOf(ref)
@@ -74,7 +87,9 @@ export class FakeEngine implements Engine {
     return this.#eventsOf(ref).length === 0 ? undefined : paged([{ segment: 'vip', member: true, seq: 1 }], page)
   }
   async profileAudit(ref: ProfileRef, page: PageQuery) {
-    return this.#eventsOf(ref).length === 0 ? undefined : paged([{ seq: 1, at: new Date(this.nowMs).toISOString(), action: 'created' }], page)
+    return this.#eventsOf(ref).length === 0
+      ? undefined
+      : paged([{ seq: 1, at: new Date(this.nowMs).toISOString(), action: 'created' }], page)
   }
 
   async segments() {
@@ -96,7 +111,9 @@ export class FakeEngine implements Engine {
     return { size: 1, total: 2 }
   }
   async segmentMembers(id: string, page: PageQuery) {
-    return this.segmentsById.has(id) ? paged([{ profile: 'prf_1', userId: 'u1' }, { profile: 'prf_2' }, { profile: 'prf_3' }], page) : undefined
+    return this.segmentsById.has(id)
+      ? paged([{ profile: 'prf_1', userId: 'u1' }, { profile: 'prf_2' }, { profile: 'prf_3' }], page)
+      : undefined
   }
 
   emit(count: number, segment = 'vip'): void {
@@ -142,13 +159,26 @@ export class FakeEngine implements Engine {
   }
   async deadLetters(page: PageQuery): Promise<Page<DeadLetter>> {
     return paged(
-      this.rejected.map((r, i) => ({ id: String(i), code: r.code, reason: r.reason, at: new Date(this.nowMs).toISOString(), message: r.message })),
+      this.rejected.map((r, i) => ({
+        id: String(i),
+        code: r.code,
+        reason: r.reason,
+        at: new Date(this.nowMs).toISOString(),
+        message: r.message,
+      })),
       page,
     )
   }
 
   async status(): Promise<EngineStatus> {
-    return { ready: this.ready, clock: this.clock, now: new Date(this.nowMs).toISOString(), partitions: [], profiles: 0, definitionsVersion: 0 }
+    return {
+      ready: this.ready,
+      clock: this.clock,
+      now: new Date(this.nowMs).toISOString(),
+      partitions: [],
+      profiles: 0,
+      definitionsVersion: 0,
+    }
   }
   async settle() {
     this.settled++

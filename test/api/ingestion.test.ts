@@ -14,7 +14,12 @@ afterEach(() => h.app.close())
 
 const TRACK = { event: 'Seen', userId: 'u1', messageId: 'm1' }
 const post = (url: string, payload: unknown, headers: InjectOptions['headers'] = {}) =>
-  h.app.inject({ method: 'POST', url, payload: Buffer.isBuffer(payload) || typeof payload === 'string' ? payload : JSON.stringify(payload), headers: headers ?? {} })
+  h.app.inject({
+    method: 'POST',
+    url,
+    payload: Buffer.isBuffer(payload) || typeof payload === 'string' ? payload : JSON.stringify(payload),
+    headers: headers ?? {},
+  })
 
 describe('routes', () => {
   test.each([
@@ -36,7 +41,12 @@ describe('routes', () => {
 
   test.each(['/v1/batch', '/v1/import', '/v1/b', '/v1/batch/'])('%s', async (url) => {
     start()
-    const reply = await post(url, { batch: [{ type: 'track', ...TRACK }, { type: 'page', userId: 'u2', messageId: 'm2' }] })
+    const reply = await post(url, {
+      batch: [
+        { type: 'track', ...TRACK },
+        { type: 'page', userId: 'u2', messageId: 'm2' },
+      ],
+    })
     expect(reply.json()).toEqual({ success: true, position: 'p2' })
     expect(h.engine.events.map((e) => e.name)).toEqual(['Seen', '$page'])
   })
@@ -87,13 +97,16 @@ describe('routes', () => {
     expect(h.engine.events).toEqual([])
   })
 
-  test.each(['not json', '', '12', '{"batch":7}', gzipSync('{').subarray(0, 15)])('an unreadable body %# answers 400 and is dead-lettered', async (payload) => {
-    start()
-    const reply = await post('/v1/batch', payload)
-    expect(reply.statusCode).toBe(400)
-    expect(reply.json().code).toBe('unreadable')
-    expect(h.engine.rejected).toHaveLength(1)
-  })
+  test.each(['not json', '', '12', '{"batch":7}', gzipSync('{').subarray(0, 15)])(
+    'an unreadable body %# answers 400 and is dead-lettered',
+    async (payload) => {
+      start()
+      const reply = await post('/v1/batch', payload)
+      expect(reply.statusCode).toBe(400)
+      expect(reply.json().code).toBe('unreadable')
+      expect(h.engine.rejected).toHaveLength(1)
+    },
+  )
 
   test('the engine is told the acceptance time', async () => {
     start()
@@ -137,7 +150,12 @@ describe('size', () => {
 
   test('large bodies are read on another thread, to the same end', async () => {
     start()
-    const batch = Array.from({ length: 2000 }, (_, i) => ({ type: 'track', ...TRACK, messageId: `m${i}`, properties: { note: 'ü'.repeat(40), i } }))
+    const batch = Array.from({ length: 2000 }, (_, i) => ({
+      type: 'track',
+      ...TRACK,
+      messageId: `m${i}`,
+      properties: { note: 'ü'.repeat(40), i },
+    }))
     const payload = JSON.stringify({ batch: [...batch, { type: 'track' }], sentAt: '2026-11-23T15:00:00.000Z' })
     expect(payload.length).toBeGreaterThan(OFF_THREAD_BYTES)
     const reply = await post('/v1/batch', payload)

@@ -25,7 +25,10 @@ async function open(query = '', headers: { [name: string]: string } = {}): Promi
   const abort = new AbortController()
   const address = h.app.server.address()
   const port = typeof address === 'object' && address ? address.port : 0
-  const reply = await fetch(`http://127.0.0.1:${port}/v1/transitions${query}`, { headers: { accept: 'text/event-stream', ...headers }, signal: abort.signal })
+  const reply = await fetch(`http://127.0.0.1:${port}/v1/transitions${query}`, {
+    headers: { accept: 'text/event-stream', ...headers },
+    signal: abort.signal,
+  })
   const reader: Reader = { status: reply.status, type: reply.headers.get('content-type'), abort, text: '', ended: false }
   readers.push(reader)
   const decoder = new TextDecoder()

@@ -28,9 +28,12 @@ describe('what a body may look like', () => {
     expect(await read(`userId=u1&properties=${encodeURIComponent('{"a":1}')}`)).toEqual({ userId: 'u1', properties: { a: 1 } })
   })
 
-  test.each(['', '   ', 'hello', '{"a":', '\u0000\u0001', 'data=', 'data=%7Bnot', '"text"', '12', '%7Bbad%'])('%j is unreadable', async (body) => {
-    await expect(read(body)).rejects.toThrow(code('unreadable'))
-  })
+  test.each(['', '   ', 'hello', '{"a":', '\u0000\u0001', 'data=', 'data=%7Bnot', '"text"', '12', '%7Bbad%'])(
+    '%j is unreadable',
+    async (body) => {
+      await expect(read(body)).rejects.toThrow(code('unreadable'))
+    },
+  )
 })
 
 describe('compression', () => {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
+import { checkConfig } from '../../src/config-load.ts'
+import { Writer } from '../../src/core/bytes.ts'
 import { decodeEvent, type EventRecord, encodeEvent, messageOf } from '../../src/core/event.ts'
 import { Namespaces } from '../../src/core/namespace.ts'
-import { Writer } from '../../src/core/bytes.ts'
-import { checkConfig } from '../../src/config-load.ts'
 import type { Envelope } from '../../src/intake/envelope.ts'
 import { mapMessages } from '../../src/intake/intake.ts'
 import { MAX_BATCH_MESSAGES, MAX_MESSAGE_BYTES } from '../../src/intake/limits.ts'
@@ -40,9 +40,18 @@ describe('identifiers', () => {
       type: 'identify',
       anonymousId: 'a1',
       traits: { email: ' Jane@Example.COM ' },
-      context: { traits: { email: 'other@example.com' }, externalIds: [{ id: 'g1', type: 'ga_client_id', collection: 'users', encoding: 'none' }] },
+      context: {
+        traits: { email: 'other@example.com' },
+        externalIds: [{ id: 'g1', type: 'ga_client_id', collection: 'users', encoding: 'none' }],
+      },
     })
-    expect(idsOf(event).toSorted()).toEqual(['anonymous_id:a1', 'email:jane@example.com', 'email:other@example.com', 'ga_client_id:g1', 'user_id:u1'])
+    expect(idsOf(event).toSorted()).toEqual([
+      'anonymous_id:a1',
+      'email:jane@example.com',
+      'email:other@example.com',
+      'ga_client_id:g1',
+      'user_id:u1',
+    ])
     expect(event.identifiers.map((i) => i.key)).toEqual(event.identifiers.map((i) => i.key).toSorted())
     expect(idsOf(event)[0]).toBe('user_id:u1')
   })
@@ -84,7 +93,13 @@ describe('identifiers', () => {
     ['{"type":"track","event":"x","userId":12345678901234567890}'],
     ['{"type":"track","event":"x","userId":"\\ud800"}'],
     [{ type: 'track', event: 'x', userId: 'x'.repeat(600) }],
-    [{ type: 'track', event: 'x', context: { externalIds: [{ type: 'profile_id', id: 'p' }, { type: 'a\u0000b', id: 'c' }, { id: 'x' }, 7] } }],
+    [
+      {
+        type: 'track',
+        event: 'x',
+        context: { externalIds: [{ type: 'profile_id', id: 'p' }, { type: 'a\u0000b', id: 'c' }, { id: 'x' }, 7] },
+      },
+    ],
     [{ type: 'group', groupId: 'g1', traits: { email: 'office@example.com' } }],
   ])('%j has no usable one', (message) => {
     expect(codeOf(message)).toBe('no_identifier')
@@ -121,7 +136,9 @@ describe('instants', () => {
   })
 
   test('are not corrected twice', () => {
-    expect(at({ timestamp: '2026-05-03T09:00:00.000Z', sentAt: '2026-05-03T08:00:00.000Z', receivedAt: '2026-05-03T09:00:01.000Z' })).toBe(-3_600_000)
+    expect(at({ timestamp: '2026-05-03T09:00:00.000Z', sentAt: '2026-05-03T08:00:00.000Z', receivedAt: '2026-05-03T09:00:01.000Z' })).toBe(
+      -3_600_000,
+    )
   })
 
   test('the body shows the corrected one and keeps the original', () => {
@@ -160,12 +177,21 @@ describe('names and types', () => {
     expect(one({ type, userId: 'u1', name: 'Home' }).name).toBe(name)
   })
 
-  test.each([[{ userId: 'u1' }], [{ ...TRACK, type: 'toString' }], [{ ...TRACK, type: 'Track' }], [null], [7], ['"text"'], [[]], [{ ...TRACK, properties: 'x' }], [{ ...TRACK, context: [] }], [{ ...TRACK, messageId: {} }], [{ ...TRACK, messageId: 'x'.repeat(600) }]])(
-    '%j is no message',
-    (message) => {
-      expect(codeOf(message === '"text"' ? '"text"' : message)).toBe('invalid_message')
-    },
-  )
+  test.each([
+    [{ userId: 'u1' }],
+    [{ ...TRACK, type: 'toString' }],
+    [{ ...TRACK, type: 'Track' }],
+    [null],
+    [7],
+    ['"text"'],
+    [[]],
+    [{ ...TRACK, properties: 'x' }],
+    [{ ...TRACK, context: [] }],
+    [{ ...TRACK, messageId: {} }],
+    [{ ...TRACK, messageId: 'x'.repeat(600) }],
+  ])('%j is no message', (message) => {
+    expect(codeOf(message === '"text"' ? '"text"' : message)).toBe('invalid_message')
+  })
 
   test.each([[undefined], [''], ['  '], [7], [null], ['x'.repeat(600)]])('%j is no event name', (event) => {
     expect(codeOf({ ...TRACK, event })).toBe('invalid_event_name')
@@ -203,7 +229,10 @@ describe('the record', () => {
   })
 
   test("a batch's context and integrations go to all of it, the message's own first", () => {
-    const event = one({ ...TRACK, context: { ip: 'own' } }, { context: { ip: 'outer', locale: 'de', traits: { plan: 'pro' } }, integrations: { All: true } })
+    const event = one(
+      { ...TRACK, context: { ip: 'own' } },
+      { context: { ip: 'outer', locale: 'de', traits: { plan: 'pro' } }, integrations: { All: true } },
+    )
     expect(messageOf(event)).toMatchObject({ context: { ip: 'own', locale: 'de' }, integrations: { All: true } })
     expect(event.hasTraits).toBe(true)
   })
@@ -227,17 +256,23 @@ describe('hostile input', () => {
   })
 
   test('__proto__ is taken out, at any depth and however it is spelled', () => {
-    const event = one(`{"type":"identify","userId":"u1","traits":{"__proto__":{"admin":true},"a":[{"\\u005f_proto__":1}]},"__proto__":{"x":1}}`)
+    const event = one(
+      `{"type":"identify","userId":"u1","traits":{"__proto__":{"admin":true},"a":[{"\\u005f_proto__":1}]},"__proto__":{"x":1}}`,
+    )
     expect(event.body.toString()).not.toContain('__proto__')
     expect(({} as { admin?: boolean }).admin).toBeUndefined()
   })
 
   test.each([65, 5000, 100_000])('nesting of %d levels is refused', (depth) => {
-    expect(codeOf(`{"type":"track","event":"x","userId":"u1","properties":{"p":${'['.repeat(depth)}${']'.repeat(depth)}}}`)).toBe('invalid_message')
+    expect(codeOf(`{"type":"track","event":"x","userId":"u1","properties":{"p":${'['.repeat(depth)}${']'.repeat(depth)}}}`)).toBe(
+      'invalid_message',
+    )
   })
 
   test('odd texts and numbers pass through', () => {
-    const event = one('{"type":"track","event":"a\\u0000\\ud800","userId":"u\\u0000","properties":{"a":1e999,"a":2,"b":123456789012345678901234567890,"c":"\\udfff"}}')
+    const event = one(
+      '{"type":"track","event":"a\\u0000\\ud800","userId":"u\\u0000","properties":{"a":1e999,"a":2,"b":123456789012345678901234567890,"c":"\\udfff"}}',
+    )
     const back = decodeEvent(encoded(event))
     expect(back.name).toBe(event.name)
     expect(idsOf(back)).toEqual(idsOf(event))

@@ -18,7 +18,11 @@ export const adminRoutes: Routes = (app, { engine }) => {
   })
   app.post('/v1/admin/settle', {
     config: { access: 'admin' },
-    schema: { tags: ['operation'], summary: 'Answers when everything accepted before is processed, exchanged and relayed', response: { 200: DONE } },
+    schema: {
+      tags: ['operation'],
+      summary: 'Answers when everything accepted before is processed, exchanged and relayed',
+      response: { 200: DONE },
+    },
     handler: async () => {
       await engine.settle()
       return { success: true }
@@ -29,6 +33,7 @@ export const adminRoutes: Routes = (app, { engine }) => {
 /** Unlike an event's timestamp, a clock may stand at any millisecond from 0 on. */
 function instantOf(raw: unknown): number {
   const ms = typeof raw === 'number' ? raw : parseInstant(raw)
-  if (!Number.isInteger(ms) || ms < 0 || ms > 8.64e15) throw new TributaryError('invalid_request', 'now is neither an ISO 8601 text nor milliseconds since 1970.')
+  if (!Number.isInteger(ms) || ms < 0 || ms > 8.64e15)
+    throw new TributaryError('invalid_request', 'now is neither an ISO 8601 text nor milliseconds since 1970.')
   return ms
 }

@@ -35,7 +35,9 @@ const REPLY = Type.Object({
   success: Type.Literal(true),
   position: Type.String({ description: 'For the min-position header of a read.' }),
   rejected: Type.Optional(
-    Type.Array(Type.Object({ index: Type.Integer(), code: Type.String(), message: Type.String() }), { description: 'Members of a batch that were dead-lettered.' }),
+    Type.Array(Type.Object({ index: Type.Integer(), code: Type.String(), message: Type.String() }), {
+      description: 'Members of a batch that were dead-lettered.',
+    }),
   ),
 })
 
@@ -45,7 +47,12 @@ export const ingestionRoutes: Routes = (app, api) => {
     const own = call.dialect === 'segment'
     app.post(url, {
       config: { access: 'write' },
-      schema: { hide: !own, tags: ['ingestion'], summary: own ? `Take in ${call.type ?? 'a batch of messages'}` : '', response: { 200: REPLY } },
+      schema: {
+        hide: !own,
+        tags: ['ingestion'],
+        summary: own ? `Take in ${call.type ?? 'a batch of messages'}` : '',
+        response: { 200: REPLY },
+      },
       handler: (request, reply) => ingestion.take(request, reply, call),
     })
   }
@@ -61,7 +68,8 @@ class Ingestion {
 
   async take(request: FastifyRequest, reply: FastifyReply, call: Call): Promise<FastifyReply> {
     const raw = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
-    if (this.#inflightBytes + raw.length > MAX_INFLIGHT_BYTES) throw new RetryLater('back_pressure', 'Too much is being taken in at once.', 1)
+    if (this.#inflightBytes + raw.length > MAX_INFLIGHT_BYTES)
+      throw new RetryLater('back_pressure', 'Too much is being taken in at once.', 1)
     this.#inflightBytes += raw.length
     this.#api.metrics.bytes.inc(raw.length)
     try {

@@ -6,7 +6,12 @@ import { MERGE, pageSchema } from '../schemas.ts'
 export const mergeRoutes: Routes = (app, { engine }) => {
   app.get<{ Querystring: Static<typeof PAGE_QUERY> }>('/v1/merges', {
     config: { access: 'read' },
-    schema: { tags: ['profiles'], summary: 'Which profile became part of which', querystring: PAGE_QUERY, response: { 200: pageSchema(MERGE) } },
+    schema: {
+      tags: ['profiles'],
+      summary: 'Which profile became part of which',
+      querystring: PAGE_QUERY,
+      response: { 200: pageSchema(MERGE) },
+    },
     handler: ({ query }) => engine.merges(pageOf(query)),
   })
 }

@@ -12,20 +12,29 @@ export const profileRoutes: Routes = (app, { engine, namespaces }) => {
 
   app.get<{ Params: Params }>('/v1/profiles/:ref', {
     config: { access: 'read' },
-    schema: { tags: ['profiles'], summary: 'A profile, by any of its identifiers', params: REF_PARAMS, headers: READ_HEADERS, response: { 200: PROFILE } },
+    schema: {
+      tags: ['profiles'],
+      summary: 'A profile, by any of its identifiers',
+      params: REF_PARAMS,
+      headers: READ_HEADERS,
+      response: { 200: PROFILE },
+    },
     handler: async (request) => found(await engine.profile(ref(request.params.ref), readOptions(request)), 'such profile'),
   })
   app.get<{ Params: Params; Querystring: Query }>('/v1/profiles/:ref/events', {
     ...paged('The events of a profile, newest first', pageSchema(TIMELINE_EVENT)),
-    handler: async (request) => found(await engine.profileEvents(ref(request.params.ref), pageOf(request.query), readOptions(request)), 'such profile'),
+    handler: async (request) =>
+      found(await engine.profileEvents(ref(request.params.ref), pageOf(request.query), readOptions(request)), 'such profile'),
   })
   app.get<{ Params: Params; Querystring: Query }>('/v1/profiles/:ref/memberships', {
     ...paged('The segments a profile is or was in', pageSchema(MEMBERSHIP)),
-    handler: async (request) => found(await engine.profileMemberships(ref(request.params.ref), pageOf(request.query), readOptions(request)), 'such profile'),
+    handler: async (request) =>
+      found(await engine.profileMemberships(ref(request.params.ref), pageOf(request.query), readOptions(request)), 'such profile'),
   })
   app.get<{ Params: Params; Querystring: Query }>('/v1/profiles/:ref/audit', {
     ...paged('What happened to a profile and its identifiers', pageSchema(AUDIT_ENTRY)),
-    handler: async (request) => found(await engine.profileAudit(ref(request.params.ref), pageOf(request.query), readOptions(request)), 'such profile'),
+    handler: async (request) =>
+      found(await engine.profileAudit(ref(request.params.ref), pageOf(request.query), readOptions(request)), 'such profile'),
   })
 }
 

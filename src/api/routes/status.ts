@@ -5,7 +5,11 @@ import type { Routes } from '../app.ts'
 export const statusRoutes: Routes = (app, { engine, metrics, stopping, version }) => {
   app.get('/v1/status', {
     config: { access: 'read' },
-    schema: { tags: ['operation'], summary: 'Partitions, positions, lag', response: { 200: Type.Object({}, { additionalProperties: true }) } },
+    schema: {
+      tags: ['operation'],
+      summary: 'Partitions, positions, lag',
+      response: { 200: Type.Object({}, { additionalProperties: true }) },
+    },
     handler: async () => ({ version, ...(await engine.status()) }),
   })
   app.get('/healthz', {

@@ -6,7 +6,8 @@ import { type Envelope, isObject, textOf } from '../envelope.ts'
 import { isoText } from '../timestamp.ts'
 
 export function fromSnowplow(body: Json): Envelope {
-  if (!isObject(body) || !Array.isArray(body.data)) throw new TributaryError('unreadable', 'The body is no payload_data: data is not a list.')
+  if (!isObject(body) || !Array.isArray(body.data))
+    throw new TributaryError('unreadable', 'The body is no payload_data: data is not a list.')
   const first = body.data[0]
   const writeKey = isObject(first) ? textOf(first.aid) : undefined
   return { messages: body.data.map(translated), single: false, ...(writeKey === undefined ? {} : { writeKey }) }
@@ -37,7 +38,12 @@ function translated(e: Json): unknown {
     case 'pp':
       return { ...message, type: 'track', event: 'Page Pinged', properties: texts({ url: e.url, title: e.page }) }
     case 'tr':
-      return { ...message, type: 'track', event: 'Transaction', properties: texts({ order_id: e.tr_id, total: number(e.tr_tt), currency: e.tr_cu }) }
+      return {
+        ...message,
+        type: 'track',
+        event: 'Transaction',
+        properties: texts({ order_id: e.tr_id, total: number(e.tr_tt), currency: e.tr_cu }),
+      }
     case 'ti':
       return {
         ...message,
@@ -66,7 +72,10 @@ function selfDescribing(e: JsonObject): JsonObject {
   const outer = decoded(e.ue_pr, e.ue_px)
   const inner = isObject(outer) ? outer.data : undefined
   if (!isObject(inner) || typeof inner.schema !== 'string') return { event: null, properties: {} }
-  return { event: inner.schema.split('/')[1] ?? inner.schema, properties: isObject(inner.data) ? inner.data : { value: inner.data ?? null } }
+  return {
+    event: inner.schema.split('/')[1] ?? inner.schema,
+    properties: isObject(inner.data) ? inner.data : { value: inner.data ?? null },
+  }
 }
 
 function decoded(plain: unknown, base64: unknown): Json | undefined {

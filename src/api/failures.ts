@@ -20,8 +20,6 @@ export function replyError(error: FastifyError | Error, request: FastifyRequest,
   if (status === 429 || status === 503)
     reply.header('retry-after', String(known instanceof RetryLater ? known.retryAfterSeconds : RETRY_AFTER_SECONDS))
   if (status === 401) reply.header('www-authenticate', 'Bearer realm="tributary"')
-  // The rest of a body that was not read would be taken for the next request.
-  if (known.code === 'too_large') reply.header('connection', 'close')
   reply.code(status).type('application/json; charset=utf-8').send(JSON.stringify(known))
 }
 

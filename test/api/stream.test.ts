@@ -92,6 +92,21 @@ describe('a stream', () => {
     expect(idsOf(reader)).toEqual(Array.from({ length: 5500 }, (_, i) => `0-${i + 1}`))
   })
 
+  test('misses nothing that comes between its last page and following', async () => {
+    await start()
+    h.engine.emit(3)
+    const pages = h.engine.transitions.bind(h.engine)
+    h.engine.transitions = async (query) => {
+      const page = await pages(query)
+      if (query.limit > 1) h.engine.emit(2)
+      return page
+    }
+    const reader = await open('?after=0-0')
+    await following(1)
+    await until(() => idsOf(reader).length >= 4)
+    expect(idsOf(reader)).toEqual(['0-1', '0-2', '0-3', '0-4'])
+  })
+
   test('of one segment', async () => {
     await start()
     const reader = await open('?segment=b')

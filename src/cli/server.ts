@@ -1,0 +1,111 @@
+// One process of the product: configuration in, engine and API running, and an orderly end.
+//
+//   opening ─▶ listening ─▶ stopping (ingestion answers 503) ─▶ closed
+import type { FastifyInstance } from 'fastify'
+import { type Logger, pino } from 'pino'
+import { buildApi } from '../api/api.ts'
+import { assertSafeToListen, type Config } from '../config.ts'
+import { TributaryError } from '../core/errors.ts'
+import { Namespaces } from '../core/namespace.ts'
+import type { Engine } from '../engine/engine.ts'
+import { type DirectoryOptions, openDirectory } from '../engine/open.ts'
+
+/** Raised when the bytes of identifier or profile keys change. */
+const KEY_ENCODING = 1
+const STDERR = 2
+
+export interface Server {
+  /** `http://HOST:PORT`. */
+  readonly url: string
+  readonly log: Logger
+  close(): Promise<void>
+}
+
+export interface ServerOptions {
+  readonly version: string
+  /** Called once, when the process can't go on. */
+  readonly fatal: (error: Error) => void
+}
+
+/** Opens the engine on config.dataDir, builds the API in front of it and listens. */
+export async function openServer(config: Config, { version, fatal }: ServerOptions): Promise<Server> {
+  assertSafeToListen(config)
+  const log = pino({ level: config.logLevel }, pino.destination({ dest: STDERR, sync: true }))
+  const namespaces = new Namespaces(config.identity)
+  const engine = await openDirectory({
+    ...engineOptions(config, namespaces),
+    stopped: (partition, reason) => log.error({ partition, reason }, 'a partition has stopped'),
+    fatal: (error) => {
+      log.fatal({ err: error }, 'the engine cannot go on')
+      fatal(error)
+    },
+  })
+  const stopping = new AbortController()
+  const api = buildApi(engine, { config, namespaces, stopping: stopping.signal, logger: log, version })
+  try {
+    const url = await listen(api, config)
+    log.info({ url, dataDir: config.dataDir, partitions: config.partitions, hosts: config.hosts, clock: config.clock, version }, 'started')
+    return { url, log, close: () => close(api, engine, stopping) }
+  } catch (error) {
+    await close(api, engine, stopping)
+    throw error
+  }
+}
+
+export function engineOptions(config: Config, namespaces: Namespaces): Omit<DirectoryOptions, 'stopped' | 'fatal'> {
+  return {
+    dataDir: config.dataDir,
+    store: config.store,
+    durability: config.durability,
+    hosts: config.hosts,
+    namespaces,
+    journalBytes: config.journalBytes,
+    minFreeBytes: config.minFreeBytes,
+    maxLagEvents: config.maxLagEvents,
+    readTimeoutMs: config.positionWaitMs,
+    eventsRetainMs: config.retention.events,
+    outputsRetainMs: config.retention.outputs,
+    fixed: {
+      partitions: config.partitions,
+      namespaces: config.identity.namespaces.map((n) => n.name).join(' '),
+      keyEncoding: KEY_ENCODING,
+    },
+    limits: {
+      partitions: config.partitions,
+      clock: config.clock,
+      identity: namespaces.limits,
+      dedupeWindowMs: config.dedupeWindow,
+      timelineRetentionMs: config.timelineRetention,
+      timelineEvents: config.timelineEvents,
+      futureLimitMs: config.futureLimit,
+      batchEvents: config.batchEvents,
+      batchBytes: config.batchBytes,
+      sliceMs: config.sliceMs,
+      skewLimitMs: config.skewLimitMs,
+      splitBytes: config.splitBytes,
+      timerHorizonMs: config.timerHorizonMs,
+      cacheBytes: Math.floor((config.cacheBytes * config.hosts) / config.partitions),
+      applyMs: config.applyMs,
+      applyBytes: config.applyBytes,
+    },
+  }
+}
+
+async function listen(api: FastifyInstance, { host, port }: Config): Promise<string> {
+  try {
+    await api.listen({ host, port })
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException
+    const why = code === 'EADDRINUSE' ? `Port ${port} of ${host} is in use.` : `The server cannot listen on ${host}:${port}: ${message}.`
+    throw new TributaryError('cannot_listen', why, { cause })
+  }
+  const address = api.server.address()
+  const bound = typeof address === 'object' && address !== null ? address.port : port
+  return `http://${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${bound}`
+}
+
+async function close(api: FastifyInstance, engine: Engine, stopping: AbortController): Promise<void> {
+  stopping.abort()
+  await api.close()
+  await engine.close()
+}

@@ -1,0 +1,468 @@
+// The segments of one profile: its memberships and what the groups of the plan hold for it. Owns what happens to them: events,
+// flips, fills, merges; and their part of the profile's row. Doesn't own traits, the timeline or when any of this is called.
+//
+// 1. A state is filled to `version`: all conditions of that plan, and no others, have their states and truths.
+// 2. Flips happen in the order of their instants, each before anything later: what is applied at `now` finds no flip due.
+// 3. After every call the memberships are those of the plan's segments on the present truths.
+// 4. A state that lacks events (the timeline no longer reaches back) says so in `gaps`.
+//
+// row:  memberships (count · (segment, seq * 2 + in)*) · version · gaps · groups
+import { invariant, must } from '../core/assert.ts'
+import { fromBinary, type Reader, type Writer } from '../core/bytes.ts'
+import type { Json, JsonObject } from '../core/event.ts'
+import type { Where } from '../operators/definition.ts'
+import { NEVER } from '../operators/operator.ts'
+import { listOf, valueAt } from '../operators/path.ts'
+import { previewPlan } from './definitions.ts'
+import { GroupState, type Slot, stateOf } from './group-state.ts'
+import { Affected, type Emit, type Member, type Membership, readConditions, readDue, readTrait, setMembership } from './membership.ts'
+import type { Plan } from './plan.ts'
+import type { EventView, PlanAccumulator, PlanGroup } from './plan-group.ts'
+import { NO_STATES, rebuildSlots, replaceState, type States, statesFrom } from './refill.ts'
+import type { CompiledSegment, ConditionRef } from './segment-tree.ts'
+
+export type { Emit } from './membership.ts'
+
+export interface TraitsView {
+  get(name: string): Json | undefined
+}
+
+/** Accumulators filled at the versions (after, upTo] lack what happened before `from`. */
+export interface Gap {
+  readonly after: number
+  readonly upTo: number
+  readonly from: number
+}
+
+const GAPS = 8
+
+export class SegmentState implements Member {
+  /** The definitions version up to which it is filled; 0: not at all. */
+  version = 0
+  /** The earliest flip of any condition. */
+  flipsAt: number = NEVER
+  memberships = new Map<number, Membership>()
+  readonly groups = new Map<number, GroupState>()
+  gaps: Gap[] = []
+
+  /** That of a profile without events and traits. */
+  static empty(plan: Plan, emit: Emit, now = 0): SegmentState {
+    const state = new SegmentState()
+    state.version = plan.version
+    for (const { number } of plan.holdsForEmpty) setMembership(state, number, true, (m) => emit(number, m, now))
+    return state
+  }
+
+  holds(ref: ConditionRef): boolean {
+    const group = this.groups.get(ref.group)
+    return group === undefined ? ref.whenEmpty : group.holds(ref)
+  }
+
+  groupFor(plan: PlanGroup): GroupState {
+    let group = this.groups.get(plan.number)
+    if (group === undefined) {
+      group = GroupState.fresh(plan.number, plan.trait !== undefined)
+      this.groups.set(plan.number, group)
+    }
+    return group
+  }
+
+  refreshFlips(): void {
+    let flipsAt = NEVER
+    for (const group of this.groups.values()) if (group.flipsAt < flipsAt) flipsAt = group.flipsAt
+    this.flipsAt = flipsAt
+  }
+
+  addGap(gap: Gap): void {
+    this.gaps.push(gap)
+    // Rather too much is called inexact than too little.
+    const [a, b] = this.gaps
+    if (a && b && this.gaps.length > GAPS) {
+      this.gaps.splice(0, 2, { after: Math.min(a.after, b.after), upTo: Math.max(a.upTo, b.upTo), from: Math.max(a.from, b.from) })
+    }
+  }
+}
+
+const affected = new Affected()
+const keep = { need: { windowMs: 0, newest: 0, ceiling: 0 }, now: 0 }
+const found: PlanAccumulator[] = []
+const NOTHING: JsonObject = {}
+
+/** The plan that a state is filled for, and which segments it may still decide: those that `plan` has not changed since. */
+function planOf(plan: Plan, state: SegmentState): { actual: Plan; only?: (segment: CompiledSegment) => boolean } {
+  if (state.version === plan.version) return { actual: plan }
+  return { actual: plan.before(state.version), only: (segment) => plan.segments[segment.number] === segment }
+}
+
+export interface EventStep {
+  readonly event: EventView
+  /** After the event's own traits were set. */
+  readonly traits: TraitsView
+  readonly changedTraits: readonly string[]
+  readonly now: number
+  readonly emit: Emit
+}
+
+/** Applies an event whose instant is at or before `now`; flips due by `now` have happened (2). */
+export function applyEvent(plan: Plan, state: SegmentState, step: EventStep): void {
+  const { event, traits, changedTraits, now, emit } = step
+  const { actual, only } = planOf(plan, state)
+  affected.begin()
+  if (state.flipsAt === -NEVER) readStale(actual, state, now)
+  for (const number of actual.groupsOfEvent(event.name)) {
+    const group = actual.groups[number]
+    if (group !== undefined && group.accumulators.length > 0) addEvent(state, group, event, now)
+  }
+  for (const name of changedTraits) {
+    const group = actual.groupOfTrait(name)
+    if (group !== undefined) readTrait(state.groupFor(group), group, traits.get(name), now, affected)
+  }
+  state.refreshFlips()
+  affected.settle(state, now, emit, only)
+}
+
+function addEvent(state: SegmentState, plan: PlanGroup, event: EventView, now: number): void {
+  found.length = 0
+  const message = plan.looksInside ? event.message() : NOTHING
+  plan.match(message, event.at, found)
+  if (found.length === 0) return
+  let group: GroupState | undefined
+  for (const accumulator of found) {
+    const reached = accumulator.path === undefined ? null : valueAt(message, accumulator.path)
+    if (reached === undefined) continue
+    const values = listOf(reached).filter((value) => accumulator.operator?.counts(value))
+    if (values.length === 0) continue
+    group ??= state.groupFor(plan)
+    const slot = slotFor(group, accumulator)
+    addValues(slot, accumulator, { at: event.at, values, now })
+    readConditions(slot, accumulator, now, affected)
+  }
+  if (group === undefined) return
+  group.isDirty = true
+  group.refreshFlips()
+}
+
+function slotFor(group: GroupState, accumulator: PlanAccumulator): Slot {
+  const operator = must(accumulator.operator, 'events go to accumulators')
+  const slot = group.slot(accumulator.ordinal) ?? group.addSlot(accumulator, operator.empty())
+  stateOf(slot, accumulator)
+  return slot
+}
+
+function addValues(slot: Slot, accumulator: PlanAccumulator, entry: { at: number; values: readonly Json[]; now: number }): void {
+  keep.need = accumulator.need
+  keep.now = entry.now
+  for (const value of entry.values) accumulator.operator?.add(slot.state, entry.at, value, keep)
+  slot.raw = undefined
+}
+
+/** Reads again what `rebuild` has replaced. */
+function readStale(plan: Plan, state: SegmentState, now: number): void {
+  for (const group of state.groups.values()) {
+    if (group.flipsAt === -NEVER) readDue(group, must(plan.groups[group.number], 'a filled group is in the plan (1)'), now, affected)
+  }
+}
+
+/** Lets all flips due by `now` happen, one by one, at their own instants. */
+export function flipsDue(plan: Plan, state: SegmentState, traits: TraitsView, now: number, emit: Emit): void {
+  if (state.flipsAt > now) return
+  const { actual, only } = planOf(plan, state)
+  while (state.flipsAt <= now) {
+    const at = state.flipsAt === -NEVER ? now : state.flipsAt
+    affected.begin()
+    for (const group of state.groups.values()) {
+      if (group.flipsAt > at) continue
+      const plan = must(actual.groups[group.number], 'a filled group is in the plan (1)')
+      if (plan.trait !== undefined) for (const slot of group.open()) slot.state = traits.get(plan.trait)
+      readDue(group, plan, at, affected)
+    }
+    state.refreshFlips()
+    affected.settle(state, at, emit, only)
+  }
+}
+
+// ---- filling
+
+export interface FillStep {
+  readonly traits: TraitsView
+  /** The events applied so far, in any order; needed where `needs` has said so. */
+  readonly timeline: Iterable<EventView> | undefined
+  /** Events before this instant may be missing in the timeline; 0: none. */
+  readonly timelineFrom?: number
+  readonly now: number
+  readonly emit: Emit
+}
+
+/** Brings a state to the plan's version: what it then holds is what it would hold had the plan always been there. */
+export function fill(plan: Plan, state: SegmentState, step: FillStep): void {
+  if (state.version === plan.version) return
+  invariant(state.version < plan.version, 'a state is not ahead of the plan that fills it')
+  invariant(state.flipsAt > step.now, 'flips due come before a fill (2)')
+  const since = state.version
+  const changes = plan.changesSince(since)
+  const fresh = changes.needsTimeline ? statesSince(plan, since, step) : NO_STATES
+  affected.begin()
+  for (const group of changes.groups) {
+    if (group.trait !== undefined) refillTrait(state, group, step)
+    else refillGroup(state, group, { fresh, since, now: step.now })
+  }
+  const from = step.timelineFrom ?? 0
+  if (changes.needsTimeline && from > 0) state.addGap({ after: since, upTo: plan.version, from })
+  state.version = plan.version
+  state.refreshFlips()
+  for (const [number] of state.memberships) {
+    if (plan.segments[number] === undefined) setMembership(state, number, false, (m) => step.emit(number, m, step.now))
+  }
+  affected.add(changes.segments)
+  affected.settle(state, step.now, step.emit)
+}
+
+/** The states of all accumulators created or widened since a version. */
+function statesSince(plan: Plan, since: number, step: FillStep): States {
+  const timeline = must(step.timeline, 'a fill that needs the timeline gets it')
+  const wanted = new Set<PlanAccumulator>()
+  for (const group of plan.changesSince(since).groups)
+    for (const a of group.accumulators) if (a.operator && a.filledAt > since) wanted.add(a)
+  return statesFrom(plan, timeline, wanted, { now: step.now, forgets: true })
+}
+
+function refillTrait(state: SegmentState, plan: PlanGroup, { traits, now }: FillStep): void {
+  const value = traits.get(must(plan.trait, 'a trait group names its trait'))
+  if (value === undefined && !state.groups.has(plan.number)) return
+  const group = state.groupFor(plan)
+  readTrait(group, plan, value, now, affected)
+  if (group.open().length === 0) state.groups.delete(plan.number)
+}
+
+function refillGroup(state: SegmentState, plan: PlanGroup, { fresh, since, now }: { fresh: States; since: number; now: number }): void {
+  let group = state.groups.get(plan.number)
+  for (const slot of [...(group?.open() ?? [])]) if (plan.accumulator(slot.ordinal) === undefined) group?.removeSlot(slot)
+  for (const accumulator of plan.accumulators) {
+    let slot = group?.slot(accumulator.ordinal)
+    if (accumulator.filledAt > since) {
+      const built = fresh.get(accumulator) ?? (slot && accumulator.operator?.empty())
+      if (built === undefined) continue
+      group ??= state.groupFor(plan)
+      slot = replaceState(group, slot, accumulator, built)
+    }
+    if (slot === undefined) continue
+    stateOf(slot, accumulator)
+    readConditions(slot, accumulator, now, affected)
+  }
+  if (group === undefined) return
+  group.isDirty = true
+  group.refreshFlips()
+  // The row of a split-off group stays, so its group does.
+  if (group.open().length === 0 && !group.isSplit) state.groups.delete(plan.number)
+}
+
+// ---- what must be loaded beforehand
+
+/** Split-off groups whose rows are not loaded. */
+export function missingGroups(state: SegmentState): number[] {
+  return [...state.groups.values()].filter((group) => !group.isLoaded).map((group) => group.number)
+}
+
+/** What must be loaded before these events (those that will count by `now`) can be applied: rows of split-off groups, the timeline. */
+export function needs(
+  plan: Plan,
+  state: SegmentState,
+  { events, now }: { events: readonly EventView[]; now: number },
+): { groups: number[]; timeline: boolean } {
+  const isOld = state.version < plan.version
+  let groups = missingGroups(state)
+  if (!isOld && groups.length > 0) {
+    const touched = new Set(events.flatMap((event) => plan.groupsOfEvent(event.name)))
+    groups = groups.filter((number) => touched.has(number) || must(state.groups.get(number), 'it is missing only its body').flipsAt <= now)
+  }
+  if (groups.length > 0) return { groups, timeline: false }
+  const needsTimeline = isOld && plan.changesSince(state.version).needsTimeline
+  return { groups, timeline: needsTimeline || events.some((event) => groupsToRebuild(plan, state, event).length > 0) }
+}
+
+/** The groups that cannot take an event exactly before they are rebuilt from the timeline. */
+export function groupsToRebuild(plan: Plan, state: SegmentState, event: EventView): number[] {
+  const numbers = plan.groupsOfEvent(event.name)
+  return numbers.filter((number) => {
+    const group = plan.groups[number]
+    const held = state.groups.get(number)
+    return group !== undefined && held?.isLoaded === true && group.fragile.some((accumulator) => resists(held, accumulator, event))
+  })
+}
+
+function resists(group: GroupState, accumulator: PlanAccumulator, event: EventView): boolean {
+  const slot = group.slot(accumulator.ordinal)
+  if (slot === undefined) return false
+  const values = listOf(valueAt(event.message(), must(accumulator.path, 'what resists a value measures one')))
+  const { operator, need } = accumulator
+  return values.some((value) => operator?.counts(value) && operator.cannotAdd?.(stateOf(slot, accumulator), value, { need, now: event.at }))
+}
+
+export interface RebuildStep {
+  /** The events applied so far, without the one that made this necessary. */
+  readonly timeline: Iterable<EventView>
+  readonly timelineFrom?: number
+  readonly now: number
+}
+
+/** Rebuilds some groups so that they have forgotten nothing; for applyEvent, which follows at once and reads them again. */
+export function rebuild(plan: Plan, state: SegmentState, groups: readonly number[], step: RebuildStep): void {
+  for (const number of groups) {
+    const group = must(state.groups.get(number), 'what is rebuilt exists')
+    const accumulators = must(plan.groups[number], 'a filled group is in the plan (1)').fragile.filter((a) => group.slot(a.ordinal))
+    rebuildSlots(plan, group, accumulators, step)
+    state.flipsAt = -NEVER
+    const upTo = Math.max(...accumulators.map((a) => a.filledAt))
+    if ((step.timelineFrom ?? 0) > 0) state.addGap({ after: 0, upTo, from: step.timelineFrom ?? 0 })
+  }
+}
+
+// ---- merging
+
+export interface MergeStep extends FillStep {
+  /** Whose public id, and so whose memberships, survive. */
+  readonly keep: 'into' | 'from'
+}
+
+/**
+ * Merges `from` into `into`, both filled to the plan's version; traits and timeline are the merged ones. Emits the changes of
+ * the memberships that survive; the others are the caller's to end.
+ */
+export function merge(plan: Plan, into: SegmentState, from: SegmentState, step: MergeStep): void {
+  invariant(into.version === plan.version && from.version === plan.version, 'profiles are filled before they merge (1)')
+  affected.begin()
+  for (const group of from.groups.values()) if (!group.isTrait) mergeGroup(plan, into, group, step)
+  if (step.keep === 'from') into.memberships = from.memberships
+  for (const gap of from.gaps) into.addGap(gap)
+  for (const number of new Set([...into.groups.keys(), ...from.groups.keys()])) {
+    const group = must(plan.groups[number], 'a filled group is in the plan (1)')
+    if (group.trait !== undefined) readTrait(into.groupFor(group), group, step.traits.get(group.trait), step.now, affected)
+    // All that read a state are evaluated: the memberships may be those of the other profile.
+    for (const slot of into.groups.get(number)?.open() ?? []) {
+      for (const condition of group.accumulator(slot.ordinal)?.conditions ?? []) affected.add(condition.segments)
+    }
+  }
+  for (const number of into.memberships.keys()) {
+    const segment = plan.segments[number]
+    if (segment) affected.add([segment])
+  }
+  into.refreshFlips()
+  affected.settle(into, step.now, step.emit)
+}
+
+function mergeGroup(plan: Plan, into: SegmentState, theirs: GroupState, { timeline, now }: MergeStep): void {
+  const group = must(plan.groups[theirs.number], 'a filled group is in the plan (1)')
+  const mine = into.groupFor(group)
+  const merged: PlanAccumulator[] = []
+  const resisting: PlanAccumulator[] = []
+  for (const slot of theirs.open()) {
+    const accumulator = must(group.accumulator(slot.ordinal), 'a filled group holds what is in the plan (1)')
+    const operator = must(accumulator.operator, 'an event group has accumulators')
+    const state = stateOf(slot, accumulator)
+    const own = mine.slot(accumulator.ordinal)
+    merged.push(accumulator)
+    if (own === undefined) mine.addSlot(accumulator, state)
+    else {
+      const kept = { need: accumulator.need, now }
+      if (operator.cannotMerge?.(stateOf(own, accumulator), state, kept)) resisting.push(accumulator)
+      operator.merge(stateOf(own, accumulator), state, kept)
+      own.raw = undefined
+    }
+  }
+  if (resisting.length > 0 && timeline !== undefined) rebuildSlots(plan, mine, resisting, { timeline, now })
+  for (const accumulator of merged) readConditions(must(mine.slot(accumulator.ordinal), 'it was just merged'), accumulator, now, affected)
+  mine.isDirty = true
+  mine.refreshFlips()
+}
+
+// ---- previews
+
+export interface Preview {
+  /** Whether `holds` needs the timeline. */
+  readonly readsEvents: boolean
+  holds(profile: { traits: TraitsView; timeline: Iterable<EventView>; now: number }): boolean
+}
+
+/** An unsaved definition, to be asked profile by profile. */
+export function previewOf(where: Where): Preview {
+  const plan = previewPlan(where)
+  return {
+    readsEvents: plan.changesSince(0).needsTimeline,
+    holds(profile) {
+      const state = new SegmentState()
+      fill(plan, state, { ...profile, emit: () => {} })
+      return state.memberships.size > 0
+    },
+  }
+}
+
+// ---- the row
+
+export interface SplitRows {
+  /** Above so many bytes of states in the profile's row, groups get rows of their own. */
+  readonly bytes: number
+  /** Takes the row of a split-off group that is new or has changed. */
+  putGroup(group: number, row: Buffer): void
+}
+
+/** Groups smaller than this stay with the profile. */
+const SMALLEST_SPLIT_BYTES = 64
+
+export function encodeState(state: SegmentState, w: Writer, split: SplitRows): void {
+  w.varint(state.memberships.size)
+  for (const [segment, m] of state.memberships) w.varint(segment).varint(m.seq * 2 + (m.in ? 1 : 0))
+  w.varint(state.version).varint(state.gaps.length)
+  for (const gap of state.gaps) w.varint(gap.after).varint(gap.upTo).varint(gap.from)
+  const changed = new Set<GroupState>()
+  let inlineBytes = 0
+  for (const group of state.groups.values()) {
+    if (group.isDirty) changed.add(group)
+    const { body } = group.bytes()
+    if (!group.isSplit) inlineBytes += body?.length ?? 0
+  }
+  if (inlineBytes > split.bytes) splitOff(state, changed)
+  w.varint(state.groups.size)
+  for (const group of state.groups.values()) {
+    const isSplit = group.isSplit && split.bytes < NEVER
+    group.write(w, isSplit)
+    if (!changed.has(group)) group.close()
+    else if (isSplit) split.putGroup(group.number, fromBinary(must(group.bytes().body, 'what has changed is loaded')))
+  }
+}
+
+function splitOff(state: SegmentState, changed: Set<GroupState>): void {
+  for (const group of state.groups.values()) {
+    if (group.isSplit || group.isTrait || (group.bytes().body?.length ?? 0) < SMALLEST_SPLIT_BYTES) continue
+    group.isSplit = true
+    changed.add(group)
+  }
+}
+
+/** The start of what `encodeState` has written. */
+export function readMemberships(r: Reader): Map<number, Membership> {
+  const memberships = new Map<number, Membership>()
+  for (let n = r.varint(); n > 0; n--) {
+    const segment = r.varint()
+    const code = r.varint()
+    memberships.set(segment, { seq: Math.floor(code / 2), in: code % 2 === 1 })
+  }
+  return memberships
+}
+
+export function decodeState(r: Reader): SegmentState {
+  const state = new SegmentState()
+  state.memberships = readMemberships(r)
+  state.version = r.varint()
+  for (let n = r.varint(); n > 0; n--) state.gaps.push({ after: r.varint(), upTo: r.varint(), from: r.varint() })
+  for (let n = r.varint(); n > 0; n--) {
+    const group = GroupState.read(r)
+    state.groups.set(group.number, group)
+  }
+  state.refreshFlips()
+  return state
+}
+
+/** Brings in the row of a split-off group. */
+export function attachGroup(state: SegmentState, group: number, row: Buffer): void {
+  must(state.groups.get(group), 'a split-off group is known to its profile').attach(row)
+}

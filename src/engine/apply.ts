@@ -1,0 +1,325 @@
+// Applying to profiles: events, the passing of time, fills, merges. Synchronous and pure over what is in memory; owns the
+// order in which these happen to one profile.
+//
+// 1. Before anything is applied to a profile, its flips and future events due by then happen, in the order of their instants,
+//    under the definitions that it is filled for; then it is filled; then the thing itself is applied.
+// 2. A profile's time never runs backwards: it is max(the partition's now, its own asOf).
+// 3. Founding counts as evaluated once the first event is applied: no entry is seen that this event undoes.
+// 4. Every membership change goes through `emit`, which counts sizes and writes the transition.
+import { must } from '../core/assert.ts'
+import type { EventRecord, Json } from '../core/event.ts'
+import type { Cause } from '../core/transition.ts'
+import type { CauseRef } from '../identity/messages.ts'
+import type { Batch } from './batch.ts'
+import { FUTURE_EVENTS_PER_PROFILE, type TaskLimits, TIMELINE_SLACK } from './config.ts'
+import { auditKey, SIZES_PER_ROW, timelineKey, timerKey } from './keys.ts'
+import type { TransitionRun } from './outbox.ts'
+import type { Definitions } from './definitions.ts'
+import type { Plan } from './plan.ts'
+import { AppliedEvent, addFuture, applyTraits, decodeTimelineRow, encodeTimelineRow, type HandedOver, mergeTraits, NEVER, type Profile } from './profile.ts'
+import { publicIdText } from './public-id.ts'
+import type { Emit } from './membership.ts'
+import * as segmentState from './segment-state.ts'
+import type { TaskState } from './task-state.ts'
+import type { Timers } from './timers.ts'
+
+const EMPTY = Buffer.alloc(0)
+
+/** What applying works on; the task replaces `batch` and `state` as it goes. */
+export interface Surroundings {
+  readonly limits: TaskLimits
+  readonly definitions: Definitions
+  readonly timers: Timers
+  /** Members per segment number, of this partition. */
+  readonly sizes: Map<number, number>
+  batch: Batch
+  state: TaskState
+  /** Profiles whose timeline has outgrown its limit. */
+  readonly overgrown: Set<string>
+}
+
+export class Apply {
+  readonly #s: Surroundings
+  #run: TransitionRun = { publicId: '', userId: '', cause: 'event', causeId: '', decidedAt: 0 }
+
+  constructor(surroundings: Surroundings) {
+    this.#s = surroundings
+  }
+
+  get plan(): Plan {
+    return this.#s.definitions.planAt(this.#s.state.activeVersion)
+  }
+
+  nowFor(p: Profile): number {
+    return Math.max(this.#s.state.now, p.asOf)
+  }
+
+  touch(p: Profile): void {
+    p.dirty = true
+    this.#s.batch.profiles.add(p)
+  }
+
+  /** From here on, transitions are this profile's, for this reason. */
+  #because(p: Profile, cause: Cause, causeId: string): void {
+    this.#run = { publicId: p.publicId, userId: p.userId, cause, causeId, decidedAt: this.nowFor(p) }
+  }
+
+  readonly #emit: Emit = (segment, membership, at) => {
+    const { batch, sizes } = this.#s
+    sizes.set(segment, (sizes.get(segment) ?? 0) + (membership.in ? 1 : -1))
+    batch.sizeBlocks.add(Math.floor(segment / SIZES_PER_ROW))
+    batch.transitionsEmitted++
+    batch.transitions.add(this.#run, segment, this.plan.versionOf(segment), { seq: membership.seq, in: membership.in, at })
+  }
+
+  /** Applies an event to a born profile. */
+  event(p: Profile, record: EventRecord, bytes: Buffer, cause: CauseRef): void {
+    const now = this.nowFor(p)
+    const founding = p.segments === undefined
+    if (!founding) {
+      this.bringUp(p, now)
+      if (p.timeline !== undefined && record.at <= now) this.#rebuildFor(p, record, now)
+    }
+    p.asOf = now
+    p.updatedAt = Math.max(p.updatedAt, now)
+    p.appliedSeq++
+    if (founding) p.timeline = []
+    if (now - record.at <= this.#s.limits.timelineRetentionMs) {
+      const row = encodeTimelineRow(now, p.appliedSeq, bytes)
+      const key = timelineKey(p.key, record.at, record.messageHash)
+      this.#s.batch.rows.push([key, row])
+      p.timeline?.push([key.slice(1 + p.key.length), row])
+      p.timelineCount++
+      if (p.timelineCount > this.#s.limits.timelineEvents + TIMELINE_SLACK) this.#s.overgrown.add(p.key)
+    }
+    if (founding) this.#found(p, record, bytes, now, cause)
+    else if (record.at > now) this.#defer(p, record, bytes)
+    else {
+      this.#because(p, 'event', cause.messageId)
+      this.#count(p, record, now, this.#emit)
+    }
+    this.#s.state.applied++
+    this.rearm(p)
+    this.touch(p)
+  }
+
+  #defer(p: Profile, record: EventRecord, bytes: Buffer): void {
+    if (p.future.length >= FUTURE_EVENTS_PER_PROFILE) {
+      this.#s.batch.deadLetters.add({
+        code: 'too_many_future_events',
+        reason: `profile ${publicIdText(p.publicId)} already waits for ${FUTURE_EVENTS_PER_PROFILE} events`,
+        at: this.nowFor(p),
+        message: { messageId: record.messageId, event: record.name },
+      })
+      return
+    }
+    addFuture(p, { record, bytes: Buffer.from(bytes) })
+  }
+
+  /** (3): evaluates the new profile as it stands after its first event. */
+  #found(p: Profile, record: EventRecord, bytes: Buffer, now: number, cause: CauseRef): void {
+    const quiet: Emit = () => {}
+    p.createdAt = now
+    this.#s.batch.withTimeline.add(p)
+    p.segments = segmentState.SegmentState.empty(this.plan, quiet)
+    this.#s.state.profiles++
+    if (record.at > now) this.#defer(p, record, bytes)
+    else this.#count(p, record, now, quiet)
+    this.#because(p, 'event', cause.messageId)
+    const memberships = p.segments.memberships
+    for (const [segment, m] of memberships) {
+      if (!m.in) {
+        memberships.delete(segment)
+        continue
+      }
+      m.seq = 1
+      this.#emit(segment, m, now)
+    }
+  }
+
+  #count(p: Profile, record: EventRecord, now: number, emit: Emit): void {
+    const event = new AppliedEvent(record)
+    const changed = record.hasTraits ? applyTraits(p, record, event.message()) : NO_TRAITS
+    segmentState.applyEvent(this.plan, segmentsOf(p), { event, traits: traitsOf(p), changedTraits: changed, now, emit })
+  }
+
+  /** (1): what time and new definitions owe to the profile by `now`. */
+  bringUp(p: Profile, now: number): void {
+    this.pass(p, now)
+    this.#fill(p, now)
+  }
+
+  /** Flips and future events due by `now`, in the order of their instants. */
+  pass(p: Profile, now: number): void {
+    const state = segmentsOf(p)
+    const plan = this.#s.definitions.planAt(state.version)
+    for (;;) {
+      const next = p.future[0]
+      const until = next === undefined ? now : Math.min(now, next.record.at)
+      if (state.flipsAt <= until) {
+        this.#because(p, 'timer', '')
+        segmentState.flipsDue(plan, state, traitsOf(p), until, this.#emit)
+        this.touch(p)
+      }
+      if (next === undefined || next.record.at > now) return
+      p.future.shift()
+      this.#because(p, 'timer', next.record.messageId)
+      const event = new AppliedEvent(next.record)
+      const changedTraits = next.record.hasTraits ? applyTraits(p, next.record, event.message()) : NO_TRAITS
+      segmentState.applyEvent(plan, state, { event, traits: traitsOf(p), changedTraits, now: next.record.at, emit: this.#emit })
+      this.touch(p)
+    }
+  }
+
+  #fill(p: Profile, now: number): void {
+    const state = segmentsOf(p)
+    const plan = this.plan
+    if (state.version >= plan.version) return
+    this.#because(p, 'definition', '')
+    segmentState.fill(plan, state, { traits: traitsOf(p), timeline: this.#countedTimeline(p, now), timelineFrom: p.timelineFrom, now, emit: this.#emit })
+    this.touch(p)
+    this.rearm(p)
+  }
+
+  /** The loaded timeline as events that count by `now`. */
+  #countedTimeline(p: Profile, now: number): AppliedEvent[] | undefined {
+    if (p.timeline === undefined) return undefined
+    const waiting = new Set(p.future.map((f) => f.record.messageHash))
+    const events: AppliedEvent[] = []
+    for (const [, value] of p.timeline) {
+      const { record } = decodeTimelineRow(value)
+      if (record.at <= now && !waiting.has(record.messageHash)) events.push(new AppliedEvent(record))
+    }
+    return events
+  }
+
+  /** Rebuilds the groups that can't take this event as they are (say, a negative amount behind a pruned sum). */
+  #rebuildFor(p: Profile, record: EventRecord, now: number): void {
+    const groups = segmentState.groupsToRebuild(this.plan, segmentsOf(p), new AppliedEvent(record))
+    if (groups.length === 0) return
+    const timeline = must(this.#countedTimeline(p, now), 'the timeline was loaded for this event')
+    segmentState.rebuild(this.plan, segmentsOf(p), groups, { timeline, now })
+  }
+
+  /** A timer of the profile fired. */
+  timer(p: Profile): void {
+    const now = this.nowFor(p)
+    p.armedAt = NEVER
+    this.bringUp(p, now)
+    p.asOf = now
+    this.rearm(p)
+    this.touch(p)
+  }
+
+  /** Arms the profile's one timer if its earliest flip is earlier than what is armed. */
+  rearm(p: Profile): void {
+    const flips = Math.min(segmentsOf(p).flipsAt, p.future[0]?.record.at ?? NEVER)
+    if (flips >= p.armedAt) return
+    p.armedAt = flips
+    this.#s.timers.arm({ due: flips, key: p.key })
+    this.#s.batch.rows.push([timerKey(flips, p.key), EMPTY])
+  }
+
+  /** Takes in what an absorbed profile handed over. Sets the surviving public id; returns it and the absorbed one if both were born. */
+  absorb(p: Profile, handed: HandedOver, cause: CauseRef): { survivor: string; absorbed: string } | undefined {
+    const other = handed.contents
+    let merged: { survivor: string; absorbed: string } | undefined
+    if (other) {
+      const version = segmentsOf(other).version
+      if (version > this.#s.state.activeVersion) this.#s.state.activeVersion = version
+      other.timeline = handed.timeline
+      if (p.segments === undefined) this.#adopt(p, other)
+      else merged = this.#merge(p, other, cause)
+      this.rearm(p)
+    }
+    for (const [suffix, value] of handed.timeline) this.#s.batch.rows.push([`t${p.key}${suffix}`, value])
+    for (const [, value] of handed.audit) this.#s.batch.rows.push([auditKey(p.key, ++p.auditSeq), value])
+    this.touch(p)
+    return merged
+  }
+
+  /** An unborn root takes the place of a born one. */
+  #adopt(p: Profile, other: Profile): void {
+    p.publicId = other.publicId
+    p.segments = other.segments
+    p.createdAt = other.createdAt
+    p.updatedAt = other.updatedAt
+    p.asOf = Math.max(p.asOf, other.asOf)
+    p.appliedSeq = other.appliedSeq
+    p.timelineCount = other.timelineCount
+    p.timelineFrom = other.timelineFrom
+    p.traits = other.traits
+    p.future = other.future
+    p.timeline = other.timeline
+    this.#s.batch.withTimeline.add(p)
+    this.#s.state.profiles++
+    this.#countIn(p)
+    this.bringUp(p, this.nowFor(p))
+  }
+
+  /** The partition's sizes gain or lose the memberships of a profile that moves between partitions. */
+  #countIn(p: Profile, by: 1 | -1 = 1): void {
+    const { sizes, batch } = this.#s
+    for (const [segment, m] of segmentsOf(p).memberships) {
+      if (!m.in) continue
+      sizes.set(segment, (sizes.get(segment) ?? 0) + by)
+      batch.sizeBlocks.add(Math.floor(segment / SIZES_PER_ROW))
+    }
+  }
+
+  /** A born root is about to be handed over. */
+  leave(p: Profile): void {
+    this.bringUp(p, this.nowFor(p))
+    p.asOf = this.nowFor(p)
+    this.#s.state.profiles--
+    this.#countIn(p, -1)
+  }
+
+  #merge(p: Profile, other: Profile, cause: CauseRef): { survivor: string; absorbed: string } {
+    const now = Math.max(this.nowFor(p), other.asOf)
+    p.asOf = now
+    other.asOf = now
+    this.#countIn(other)
+    this.bringUp(p, now)
+    this.bringUp(other, now)
+    this.#s.batch.profiles.delete(other)
+    const [mine, theirs] = [p.publicId, other.publicId]
+    const keep = mine <= theirs ? 'into' : 'from'
+    const [survivor, absorbed] = keep === 'into' ? [mine, theirs] : [theirs, mine]
+    const leaving = keep === 'into' ? other : p
+    this.#because(leaving, 'merge', cause.messageId)
+    for (const [segment, m] of segmentsOf(leaving).memberships) {
+      if (m.in) this.#emit(segment, { seq: m.seq + 1, in: false }, now)
+    }
+    p.publicId = survivor
+    mergeTraits(p, other.traits)
+    for (const f of other.future) addFuture(p, f)
+    p.createdAt = Math.min(p.createdAt, other.createdAt)
+    p.updatedAt = now
+    p.timelineCount += other.timelineCount
+    p.timelineFrom = Math.max(p.timelineFrom, other.timelineFrom)
+    p.appliedSeq = Math.max(p.appliedSeq, other.appliedSeq)
+    p.timeline = [...must(p.timeline, 'a merge has the timeline loaded'), ...must(other.timeline, 'a hand-over brings its timeline')]
+    this.#s.batch.withTimeline.add(p)
+    this.#because(p, 'merge', cause.messageId)
+    segmentState.merge(this.plan, segmentsOf(p), segmentsOf(other), {
+      traits: traitsOf(p),
+      timeline: this.#countedTimeline(p, now) ?? [],
+      timelineFrom: p.timelineFrom,
+      now,
+      keep,
+      emit: this.#emit,
+    })
+    return { survivor, absorbed }
+  }
+}
+
+const NO_TRAITS: readonly string[] = []
+
+export function segmentsOf(p: Profile): segmentState.SegmentState {
+  return must(p.segments, 'a born root has segments')
+}
+
+function traitsOf(p: Profile): { get(name: string): Json | undefined } {
+  return { get: (name) => p.trait(name) }
+}

@@ -1,0 +1,43 @@
+// What executing one batch yields: changed rows and outputs, collected until the commit. Owns nothing after that.
+import type { IdentifierKey, ProfileKey } from '../core/identifier.ts'
+import type { CauseRef } from '../identity/messages.ts'
+import type { Leaf } from '../identity/root.ts'
+import type { Row } from './journal.ts'
+import { JsonBlock, TransitionBlock } from './outbox.ts'
+import type { Forward, Profile } from './profile.ts'
+
+/** An exchange message on its way, and in the sender's outbox until the receiver's commit with it is durable. */
+export interface Sent {
+  readonly target: number
+  readonly seq: number
+  readonly bytes: Buffer
+  /** What it keeps open. */
+  readonly causes: readonly CauseRef[]
+}
+
+export class Batch {
+  readonly profiles = new Set<Profile>()
+  readonly forwards = new Map<ProfileKey, Forward>()
+  readonly leaves = new Map<IdentifierKey, Leaf>()
+  /** Rows that are final as they are: timeline, audit, dedupe, public ids, timers. */
+  readonly rows: Row[] = []
+  readonly deletedRanges: [string, string][] = []
+  readonly transitions = new TransitionBlock()
+  readonly merges = new JsonBlock()
+  readonly deadLetters = new JsonBlock()
+  readonly sent: Sent[] = []
+  /** Message hashes of the events that this batch counted. */
+  readonly seen = new Set<string>()
+  /** Profiles whose whole timeline is in memory; given up at the end of the batch. */
+  readonly withTimeline = new Set<Profile>()
+  /** Size rows that changed, by block. */
+  readonly sizeBlocks = new Set<number>()
+  inputs = 0
+  events = 0
+  /** Work counters, for tests and metrics. */
+  transitionsEmitted = 0
+
+  get isEmpty(): boolean {
+    return this.inputs === 0
+  }
+}

@@ -1,0 +1,104 @@
+// From an executed batch to the rows of one commit. Owns the encoding; appends nothing.
+//
+// 1. The task's own row goes with every commit, so positions and state can't disagree.
+// 2. After encoding nothing of the batch is dirty, but everything is pinned in memory until the commit is durable.
+import { Reader, Writer } from '../core/bytes.ts'
+import { encodeLeaf } from '../identity/codec.ts'
+import type { Batch } from './batch.ts'
+import type { TaskLimits } from './config.ts'
+import type { Row } from './journal.ts'
+import { exchangeKey, groupKey, leafKey, META_KEY, outboxKey, profileRowKey, SIZES_PER_ROW, sizesKey } from './keys.ts'
+import type { Memory } from './memory.ts'
+import { type Block, STREAM_LETTER, type Stream } from './outbox.ts'
+import { encodeForward, encodeProfile } from './profile.ts'
+import { encodeTaskState, type TaskState } from './task-state.ts'
+
+export interface CommitRows {
+  readonly rows: readonly Row[]
+  readonly deletedRanges: readonly (readonly [string, string])[]
+  readonly blocks: readonly (readonly [Stream, Block])[]
+}
+
+export interface CommitSurroundings {
+  readonly limits: TaskLimits
+  readonly memory: Memory
+  readonly sizes: ReadonlyMap<number, number>
+  readonly state: TaskState
+  /** Called now and then between profiles: long batches let others run. */
+  readonly pause: () => Promise<void> | undefined
+}
+
+const w = new Writer(4096)
+
+/** Encodes the batch as commit number `state.n`. */
+export async function encodeBatch(batch: Batch, s: CommitSurroundings): Promise<CommitRows> {
+  const rows: Row[] = [...batch.rows]
+  await encodeProfiles(batch, s, rows)
+  for (const [key, forward] of batch.forwards) {
+    rows.push([profileRowKey(key), encodeForward(forward.to)])
+    s.memory.pinRow(key, s.state.n)
+  }
+  for (const [x, leaf] of batch.leaves) rows.push([leafKey(x), encodeLeaf(leaf)])
+  for (const block of batch.sizeBlocks) rows.push([sizesKey(block), encodeSizes(block, s.sizes)])
+  const blocks = takeBlocks(batch, s.state)
+  for (const [stream, block] of blocks) rows.push([outboxKey(STREAM_LETTER[stream], block.firstSeq + block.count - 1), encodeOutboxRow(block)])
+  for (const sent of batch.sent) rows.push([exchangeKey(sent.target, sent.seq), sent.bytes])
+  rows.push([META_KEY, encodeTaskState(s.state, w)])
+  return { rows, deletedRanges: batch.deletedRanges, blocks }
+}
+
+async function encodeProfiles(batch: Batch, s: CommitSurroundings, rows: Row[]): Promise<void> {
+  for (const p of batch.profiles) {
+    const split = { bytes: s.limits.splitBytes, putGroup: (group: number, bytes: Buffer) => void rows.push([groupKey(p.key, group), bytes]) }
+    const row = encodeProfile(p, w, split)
+    rows.push([profileRowKey(p.key), row])
+    s.memory.resized(p, row.length)
+    s.memory.pinRow(p.key, s.state.n)
+    p.dirty = false
+    const pause = s.pause()
+    if (pause) await pause
+  }
+  for (const p of batch.withTimeline) {
+    p.timeline = undefined
+    p.audit = undefined
+  }
+}
+
+function takeBlocks(batch: Batch, state: TaskState): [Stream, Block][] {
+  const blocks: [Stream, Block][] = []
+  for (const stream of ['transitions', 'merges', 'deadLetters'] as const) {
+    const count = batch[stream].count
+    if (count === 0) continue
+    const firstSeq = state.seqs[stream] + 1
+    state.seqs[stream] += count
+    blocks.push([stream, { firstSeq, count, entries: batch[stream].take() }])
+  }
+  return blocks
+}
+
+function encodeOutboxRow(block: Block): Buffer {
+  return new Writer(block.entries.length + 8).varint(block.count).raw(block.entries).take()
+}
+
+/** The block of an outbox row, whose key has the block's last seq. */
+export function decodeOutboxRow(lastSeq: number, value: Buffer): Block {
+  const r = new Reader(value)
+  const count = r.varint()
+  return { firstSeq: lastSeq - count + 1, count, entries: value.subarray(r.at) }
+}
+
+function encodeSizes(block: number, sizes: ReadonlyMap<number, number>): Buffer {
+  const out = new Writer(64)
+  for (let i = 0; i < SIZES_PER_ROW; i++) out.varint(sizes.get(block * SIZES_PER_ROW + i) ?? 0)
+  return out.take()
+}
+
+/** Reads a size row into `sizes`. */
+export function readSizes(block: number, value: Buffer, sizes: Map<number, number>): void {
+  const r = new Reader(value)
+  for (let i = 0; i < SIZES_PER_ROW; i++) {
+    const size = r.varint()
+    if (size !== 0) sizes.set(block * SIZES_PER_ROW + i, size)
+  }
+}
+

@@ -1,0 +1,33 @@
+// The limits and lengths that a partition's task works under. The defaults are those of src/config.ts; a test holds them together.
+import type { Limits } from '../identity/guards.ts'
+
+export interface TaskLimits {
+  readonly partitions: number
+  readonly clock: 'wall' | 'manual'
+  readonly identity: Limits
+  readonly dedupeWindowMs: number
+  readonly timelineRetentionMs: number
+  readonly timelineEvents: number
+  readonly futureLimitMs: number
+  readonly batchEvents: number
+  readonly batchBytes: number
+  readonly sliceMs: number
+  readonly skewLimitMs: number
+  readonly splitBytes: number
+  readonly timerHorizonMs: number
+  /** Per partition: the host's budget divided among its partitions. */
+  readonly cacheBytes: number
+  readonly applyMs: number
+  readonly applyBytes: number
+}
+
+/** Timers loaded from the store at a time. */
+export const TIMERS_PER_LOAD = 20_000
+/** Timers fired in one batch, so that live events get their turn between. */
+export const TIMERS_PER_BATCH = 1_000
+/** Profiles filled in one batch. */
+export const FILLS_PER_BATCH = 64
+/** Events dated in the future that wait in one profile. */
+export const FUTURE_EVENTS_PER_PROFILE = 1_000
+/** Events by which a timeline may exceed its limit before it is trimmed. */
+export const TIMELINE_SLACK = 256

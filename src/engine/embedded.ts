@@ -1,0 +1,454 @@
+// The engine in one process: the main thread's side. Owns the logs of events, definitions and outputs, and the routing between
+// hosts; everything about partitions is asked of the hosts.
+//
+// 1. An ingestion is answered when its events are durable in the events log; hosts read nothing earlier.
+// 2. Stamps never go back. Intake is marked busy from before a record is appended until its end is published.
+// 3. A definition is in the registry and known to every host before its control records are appended.
+import { Writer } from '../core/bytes.ts'
+import type { Clock } from '../core/clock.ts'
+import { TributaryError } from '../core/errors.ts'
+import { type EventRecord, encodeEvent } from '../core/event.ts'
+import { homeOf } from '../core/identifier.ts'
+import type { Namespaces } from '../core/namespace.ts'
+import type { Transition } from '../core/transition.ts'
+import type { LogReader, LogWriter } from '../log/log.ts'
+import type { Where } from '../operators/definition.ts'
+import type { TaskLimits } from './config.ts'
+import type {
+  AuditEntry,
+  DeadLetter,
+  Engine,
+  EngineStatus,
+  MembershipView,
+  MergeRecord,
+  Page,
+  PageQuery,
+  ProfileRef,
+  ProfileView,
+  ReadOptions,
+  RejectedMessage,
+  SegmentView,
+  TimelineEvent,
+} from './engine.ts'
+import type { FromHost, ToHost } from './host.ts'
+import { encodeClock, encodeDefinitions, Pack, positionOf } from './inputs.ts'
+import { Links } from './links.ts'
+import { renderMetrics } from './metrics.ts'
+import type { Numbered, Outputs } from './outputs.ts'
+import type { TransitionEntry } from './outbox.ts'
+import type { DefinitionChange } from './definitions.ts'
+import { endsOf, positionText } from './position.ts'
+import { Profiles } from './profiles.ts'
+import type { Ends, PartitionFacts } from './query.ts'
+import { publicIdText } from './public-id.ts'
+import { Registry } from './registry.ts'
+import type { Shared } from './shared.ts'
+
+/** One host as the main thread sees it. */
+export interface HostLink {
+  readonly partitions: readonly number[]
+  post(message: ToHost): void
+}
+
+export interface EmbeddedPorts {
+  readonly limits: TaskLimits
+  readonly clock: Clock
+  readonly namespaces: Namespaces
+  readonly shared: Shared
+  readonly events: LogWriter
+  readonly definitions: { readonly writer: LogWriter; readonly reader: LogReader }
+  readonly outputs: Outputs
+  /** Starts the hosts with the definitions known so far; they report through `receive`. */
+  startHosts(definitions: readonly DefinitionChange[], receive: (message: FromHost) => void): Promise<HostLink[]>
+  /** Bytes free on the disk under the data, or Infinity. */
+  freeBytes(): number
+  readonly minFreeBytes: number
+  readonly maxLagEvents: number
+  readonly readTimeoutMs: number
+  /** A partition has stopped; the others go on. */
+  stopped(partition: number, reason: string): void
+  /** A log failed or a host died: the process can't go on. */
+  fatal(error: Error): void
+  closed(): Promise<void>
+}
+
+export class EmbeddedEngine implements Engine {
+  readonly #ports: EmbeddedPorts
+  readonly #registry: Registry
+  readonly #links: Links
+  readonly #profiles: Profiles
+  readonly #packs: Pack[]
+  readonly #w = new Writer(4096)
+  readonly #outstanding = new Map<number, number>()
+  #nextIngest = 0
+  #lastStamp = 0
+  #manualNow = 0
+  #closing = false
+  #lag: Lag
+
+  constructor(ports: EmbeddedPorts) {
+    this.#ports = ports
+    this.#registry = new Registry(ports.definitions.writer, ports.definitions.reader)
+    this.#links = new Links(ports)
+    this.#profiles = new Profiles(this.#links, this.#registry, ports)
+    this.#packs = Array.from({ length: ports.limits.partitions }, () => new Pack())
+    this.#lag = new Lag(ports.shared, ports.limits.partitions)
+  }
+
+  async open(): Promise<void> {
+    const { events, shared, outputs, limits } = this.#ports
+    await this.#registry.open()
+    await outputs.open()
+    for (let p = 0; p < limits.partitions; p++) shared.appended(p, events.end(p))
+    await this.#links.open(this.#registry.changes)
+    const facts = await this.#links.status()
+    for (const f of facts) this.#manualNow = Math.max(this.#manualNow, f.now)
+    // A crash may have cut the activation of the newest definitions short: say it again, which does no harm.
+    if (facts.some((f) => f.activeVersion < this.#registry.version)) await this.#activate()
+    if (limits.clock === 'manual' && facts.some((f) => f.now < this.#manualNow)) await this.#appendToAll(encodeClock(this.#manualNow))
+  }
+
+  /** The events log is durable up to here. */
+  synced(ordinal: number): void {
+    this.#links.synced(ordinal)
+  }
+
+  // ---- intake
+
+  acceptanceTime(): number {
+    const now = this.#ports.limits.clock === 'manual' ? this.#manualNow : this.#ports.clock.now()
+    this.#lastStamp = Math.max(this.#lastStamp, now)
+    return this.#lastStamp
+  }
+
+  pressure(): { code: 'back_pressure' | 'disk_full'; retryAfterSeconds: number } | undefined {
+    if (this.#ports.freeBytes() < this.#ports.minFreeBytes) return { code: 'disk_full', retryAfterSeconds: 30 }
+    if (this.#lag.largest() > this.#ports.maxLagEvents) return { code: 'back_pressure', retryAfterSeconds: 1 }
+    return undefined
+  }
+
+  async ingest(events: readonly EventRecord[], rejected: readonly RejectedMessage[]): Promise<{ position: string }> {
+    if (this.#closing) throw new TributaryError('shutting_down', 'the server is stopping')
+    const { outputs, limits } = this.#ports
+    const letters = rejected.map((r) => ({ code: r.code, reason: r.reason, at: this.acceptanceTime(), message: r.message }))
+    const rejecting = letters.length > 0 ? outputs.reject(limits.partitions, letters) : undefined
+    const ends = events.length > 0 ? await this.#append(events) : []
+    await rejecting
+    return { position: positionText(ends) }
+  }
+
+  async #append(events: readonly EventRecord[]): Promise<Ends> {
+    const { limits } = this.#ports
+    const touched: number[] = []
+    for (const e of events) {
+      const partition = homeOf(e.identifiers[0]?.key ?? '', limits.partitions)
+      const pack = this.#packs[partition]
+      if (!pack) throw new TypeError(`no partition ${partition}`)
+      if (pack.count === 0) touched.push(partition)
+      encodeEvent(e, this.#w.reset())
+      pack.add(this.#w.view())
+    }
+    const records = touched.map((partition) => {
+      const pack = this.#packs[partition] as Pack
+      return { partition, count: pack.count, payload: pack.take() }
+    })
+    return this.#appendRecords(records, events[0]?.acceptedAt ?? 0)
+  }
+
+  /** Appends records, waits until they are durable, and publishes their ends (2). */
+  async #appendRecords(records: readonly { partition: number; count: number; payload: Buffer }[], stamp: number): Promise<Ends> {
+    const { events, shared } = this.#ports
+    const id = this.#nextIngest++
+    this.#outstanding.set(id, stamp)
+    this.#publishBusy()
+    try {
+      const ends = records.map(({ partition, count, payload }) => {
+        const record = events.append(partition, payload)
+        this.#lag.appended(partition, record, count)
+        return [partition, positionOf(record + 1, 0)] as const
+      })
+      await events.sync()
+      for (const [partition] of ends) shared.appended(partition, events.end(partition))
+      return ends
+    } finally {
+      this.#outstanding.delete(id)
+      this.#publishBusy()
+    }
+  }
+
+  #publishBusy(): void {
+    let oldest = Number.POSITIVE_INFINITY
+    for (const stamp of this.#outstanding.values()) {
+      oldest = stamp
+      break
+    }
+    this.#ports.shared.intakeBusy(oldest)
+  }
+
+  async #appendToAll(payload: Buffer): Promise<Ends> {
+    const records = this.#packs.map((_, partition) => ({ partition, count: 1, payload }))
+    return this.#appendRecords(records, this.acceptanceTime())
+  }
+
+  // ---- profiles
+
+  async profile(ref: ProfileRef, options: ReadOptions = {}): Promise<ProfileView | undefined> {
+    await this.#reached(options)
+    return this.#profiles.view(ref)
+  }
+
+  async profileEvents(ref: ProfileRef, page: PageQuery, options: ReadOptions = {}): Promise<Page<TimelineEvent> | undefined> {
+    await this.#reached(options)
+    return this.#profiles.events(ref, page)
+  }
+
+  async profileMemberships(ref: ProfileRef, page: PageQuery, options: ReadOptions = {}): Promise<Page<MembershipView> | undefined> {
+    await this.#reached(options)
+    return this.#profiles.memberships(ref, page)
+  }
+
+  async profileAudit(ref: ProfileRef, page: PageQuery, options: ReadOptions = {}): Promise<Page<AuditEntry> | undefined> {
+    await this.#reached(options)
+    return this.#profiles.audit(ref, page)
+  }
+
+  async #reached(options: ReadOptions): Promise<void> {
+    if (options.minPosition === undefined) return
+    const ends = endsOf(options.minPosition, this.#ports.limits.partitions)
+    const { clock, readTimeoutMs } = this.#ports
+    let cancel = (): void => {}
+    const late = new Promise<never>((_, reject) => {
+      cancel = clock.after(readTimeoutMs, () => reject(new TributaryError('position_timeout', `position ${options.minPosition} was not reached within ${readTimeoutMs} ms`)))
+    })
+    try {
+      await Promise.race([this.#links.finished(ends), late])
+    } finally {
+      cancel()
+    }
+  }
+
+  // ---- segments
+
+  async segments(): Promise<SegmentView[]> {
+    const facts = await this.#links.status()
+    return this.#registry.current().map((s) => this.#registry.view(s, facts))
+  }
+
+  async segment(id: string): Promise<SegmentView | undefined> {
+    const segment = this.#registry.get(id)
+    return segment && this.#registry.view(segment, await this.#links.status())
+  }
+
+  async putSegment(id: string, definition: { name?: string; where: Where }): Promise<SegmentView> {
+    const change = await this.#registry.put(id, definition)
+    if (change) await this.#announce(change)
+    const view = await this.segment(id)
+    if (!view) throw new TributaryError('not_found', `segment ${id} was deleted meanwhile`)
+    return view
+  }
+
+  async deleteSegment(id: string): Promise<boolean> {
+    const change = await this.#registry.remove(id)
+    if (change) await this.#announce(change)
+    return change !== undefined
+  }
+
+  async #announce(change: { version: number; change: DefinitionChange }): Promise<void> {
+    await this.#links.define(change.version, change.change)
+    await this.#activate()
+  }
+
+  /** Control records to every partition (3). */
+  async #activate(): Promise<void> {
+    await this.#links.finished(await this.#appendToAll(encodeDefinitions(this.#registry.version)))
+  }
+
+  async previewSegment(where: Where): Promise<{ size: number; total: number; warning?: string }> {
+    const warning = this.#registry.warningFor(where)
+    return { ...(await this.#links.preview(where)), ...(warning === undefined ? {} : { warning }) }
+  }
+
+  async segmentMembers(id: string, page: PageQuery): Promise<Page<{ profile: string; userId?: string }> | undefined> {
+    const segment = this.#registry.get(id)
+    return segment && this.#profiles.members(segment.number, page)
+  }
+
+  // ---- outputs
+
+  #transition({ id, entry }: Numbered<TransitionEntry>): Transition {
+    return {
+      id,
+      segment: this.#registry.idOf(entry.segment),
+      version: entry.version,
+      profile: publicIdText(entry.publicId),
+      ...(entry.userId === '' ? {} : { userId: entry.userId }),
+      transition: entry.entered ? 'entered' : 'exited',
+      cause: entry.cause,
+      ...(entry.causeId === '' ? {} : { causeId: entry.causeId }),
+      seq: entry.seq,
+      at: entry.at,
+      decidedAt: entry.decidedAt,
+    }
+  }
+
+  /** Which entries a query for a segment keeps; a segment never known keeps none. */
+  #keeps(segment: string | undefined): (entry: TransitionEntry) => boolean {
+    if (segment === undefined) return () => true
+    return (entry) => entry.segment === this.#registry.numberOf(segment)
+  }
+
+  async transitions(query: PageQuery & { segment?: string }): Promise<Page<Transition>> {
+    const page = await this.#ports.outputs.transitions.page(query, this.#keeps(query.segment))
+    const items = page.items.map((n) => this.#transition(n))
+    return page.next === undefined ? { items } : { items, next: page.next }
+  }
+
+  async followTransitions(query: { after?: string; segment?: string }, deliver: (transitions: Transition[]) => void): Promise<() => void> {
+    const stream = this.#ports.outputs.transitions
+    const keep = this.#keeps(query.segment)
+    let at = query.after === undefined ? stream.endCursor() : await stream.locate(query.after)
+    let stopped = false
+    let reading = false
+    let again = true
+    const read = async (): Promise<void> => {
+      again = true
+      if (reading) return
+      reading = true
+      while (again && !stopped) {
+        again = false
+        const { entries, next } = await stream.read(at)
+        if (entries.length > 0) again = true
+        at = next
+        const kept = entries.filter((n) => keep(n.entry)).map((n) => this.#transition(n))
+        if (kept.length > 0 && !stopped) deliver(kept)
+      }
+      reading = false
+    }
+    const onError = (error: Error): void => this.#ports.fatal(error)
+    const stopListening = stream.onAppend(() => void read().catch(onError))
+    read().catch(onError)
+    return () => {
+      stopped = true
+      stopListening()
+    }
+  }
+
+  async merges(page: PageQuery): Promise<Page<MergeRecord>> {
+    const { items, next } = await this.#ports.outputs.merges.page(page, () => true)
+    const records = items.map(({ id, entry }) => ({ id, ...entry, at: new Date(entry.at).toISOString() }))
+    return next === undefined ? { items: records } : { items: records, next }
+  }
+
+  async deadLetters(page: PageQuery): Promise<Page<DeadLetter>> {
+    const { items, next } = await this.#ports.outputs.deadLetters.page(page, () => true)
+    const letters = items.map(({ id, entry }) => ({ id, ...entry, at: new Date(entry.at).toISOString() }))
+    return next === undefined ? { items: letters } : { items: letters, next }
+  }
+
+  // ---- steering
+
+  async status(): Promise<EngineStatus> {
+    const facts = await this.#links.status()
+    const now = this.#ports.limits.clock === 'manual' ? this.#manualNow : this.#ports.clock.now()
+    return {
+      ready: facts.every((f) => f.phase === 'running'),
+      clock: this.#ports.limits.clock,
+      now: new Date(now).toISOString(),
+      profiles: facts.reduce((sum, f) => sum + f.profiles, 0),
+      definitionsVersion: this.#registry.version,
+      partitions: facts.map((f) => this.#partitionStatus(f)),
+    }
+  }
+
+  #partitionStatus(f: PartitionFacts): EngineStatus['partitions'][number] {
+    const end = positionOf(this.#ports.events.end(f.partition), 0)
+    return {
+      partition: f.partition,
+      state: f.phase === 'running' ? 'running' : f.phase === 'stopped' ? 'stopped' : 'starting',
+      position: f.input,
+      end,
+      lag: this.#lag.of(f.partition),
+      now: new Date(f.now).toISOString(),
+      profiles: f.profiles,
+      ...(f.reason === undefined ? {} : { reason: f.reason }),
+    }
+  }
+
+  #ends(): Ends {
+    return this.#packs.map((_, p) => [p, positionOf(this.#ports.events.end(p), 0)] as const)
+  }
+
+  async settle(): Promise<void> {
+    await this.#links.settled(this.#ends())
+  }
+
+  async setClock(nowMs: number): Promise<void> {
+    if (this.#ports.limits.clock !== 'manual') throw new TributaryError('clock_not_manual', 'the engine follows the wall clock')
+    if (nowMs < this.#manualNow) {
+      throw new TributaryError('clock_backwards', `the clock stands at ${new Date(this.#manualNow).toISOString()} and can't go back to ${new Date(nowMs).toISOString()}`)
+    }
+    await this.settle()
+    this.#manualNow = Math.max(this.#manualNow, nowMs)
+    await this.#links.settled(await this.#appendToAll(encodeClock(nowMs)), nowMs)
+    await this.settle()
+  }
+
+  async metrics(): Promise<string> {
+    return renderMetrics(await this.#links.status(), { lag: (p) => this.#lag.of(p), segmentId: (n) => this.#registry.idOf(n) })
+  }
+
+  async close(): Promise<void> {
+    if (this.#closing) return
+    this.#closing = true
+    await this.#links.close()
+    const { events, outputs, definitions } = this.#ports
+    await events.close()
+    await outputs.close()
+    await definitions.writer.close()
+    await this.#ports.closed()
+  }
+}
+
+/** Events appended and not yet committed, per partition. */
+class Lag {
+  readonly #shared: Shared
+  readonly #partitions: number
+  /** Per partition: (record, events up to and including it), and the events known committed. */
+  readonly #marks: { record: number; events: number }[][]
+  readonly #appended: number[]
+  readonly #committed: number[]
+
+  constructor(shared: Shared, partitions: number) {
+    this.#shared = shared
+    this.#partitions = partitions
+    this.#marks = Array.from({ length: partitions }, () => [])
+    this.#appended = new Array(partitions).fill(0)
+    this.#committed = new Array(partitions).fill(0)
+  }
+
+  appended(partition: number, record: number, events: number): void {
+    const total = (this.#appended[partition] ?? 0) + events
+    this.#appended[partition] = total
+    this.#marks[partition]?.push({ record, events: total })
+    this.of(partition)
+  }
+
+  of(partition: number): number {
+    const marks = this.#marks[partition] ?? []
+    const committed = this.#shared.committedEnd(partition)
+    let passed = 0
+    while (passed < marks.length && (marks[passed]?.record ?? 0) < committed) passed++
+    if (passed > 0) {
+      this.#committed[partition] = marks[passed - 1]?.events ?? 0
+      marks.splice(0, passed)
+    }
+    const before = marks[0] ? Math.max(0, marks[0].record - committed) : Math.max(0, this.#shared.appendedEnd(partition) - committed)
+    return before + (this.#appended[partition] ?? 0) - (this.#committed[partition] ?? 0)
+  }
+
+  largest(): number {
+    let largest = 0
+    for (let p = 0; p < this.#partitions; p++) largest = Math.max(largest, this.of(p))
+    return largest
+  }
+}

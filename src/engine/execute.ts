@@ -1,0 +1,398 @@
+// Executing inputs: identity's rules and apply.ts over what is in memory. Synchronous; no I/O, no clock, no random.
+// Owns what an input needs in memory and what it leaves in the batch; does not load, commit or send anything.
+//
+// 1. An input whose rows aren't all in memory changes nothing and says what it wants.
+// 2. Messages to the own partition are taken in the same step, in order; the rest of them goes the way of the exchange as soon
+//    as one wants a row, and while earlier ones are still under way.
+// 3. An event is counted once: its hash is a row of the same commit.
+// 4. The partition's `now` moves by stamps (wall clock) or by control records (manual clock), and never back.
+import { invariant, must } from '../core/assert.ts'
+import type { EventRecord } from '../core/event.ts'
+import { homeOf, type IdentifierKey, type ProfileKey, profileKey } from '../core/identifier.ts'
+import { encodeMessage } from '../identity/codec.ts'
+import { type AuditAction, addressOf, type CauseRef, causesIn, type IdentityMessage, rowsOf } from '../identity/messages.ts'
+import { isIdle, type Leaf, newRoot, type Root } from '../identity/root.ts'
+import { type Context, handle } from '../identity/rules.ts'
+import { Apply, type Surroundings, segmentsOf } from './apply.ts'
+import { auditKey, busyKey, dedupeKey, groupKey, prefixRange, publicKey } from './keys.ts'
+import { Absent, type Memory } from './memory.ts'
+import { AppliedEvent, decodeHandedOver, encodeHandedOver, Forward, Profile } from './profile.ts'
+import { mintPublicId, publicIdText } from './public-id.ts'
+import * as segmentState from './segment-state.ts'
+
+export type Input =
+  | { readonly kind: 'event'; readonly next: number; readonly cause: CauseRef; readonly record: EventRecord; readonly bytes: Buffer; repeated: boolean }
+  | { readonly kind: 'unreadable'; readonly next: number; readonly stamp: number; readonly reason: string; readonly bytes: Buffer }
+  | { readonly kind: 'exchange'; readonly origin: number; readonly seq: number; readonly message: IdentityMessage }
+  | { readonly kind: 'clock'; readonly next: number; readonly now: number }
+  | { readonly kind: 'definitions'; readonly next: number; readonly version: number }
+  | { readonly kind: 'timer'; readonly due: number; readonly key: ProfileKey }
+  | { readonly kind: 'fill'; readonly key: ProfileKey }
+  | { readonly kind: 'swept'; readonly target: number; readonly cursor: string; readonly done: boolean }
+  | { readonly kind: 'trim'; readonly key: ProfileKey; readonly through: string; readonly count: number; readonly from: number }
+
+/** Rows that an input wants in memory before it can be executed. */
+export class Wanted {
+  readonly leaves = new Set<IdentifierKey>()
+  readonly rows = new Set<ProfileKey>()
+  readonly groups = new Map<ProfileKey, readonly number[]>()
+  readonly timelines = new Set<ProfileKey>()
+  readonly audits = new Set<ProfileKey>()
+
+  get isEmpty(): boolean {
+    return this.leaves.size + this.rows.size + this.groups.size + this.timelines.size + this.audits.size === 0
+  }
+
+  /** True when it must be read by a scan, which sees committed rows only. */
+  get needsScan(): boolean {
+    return this.timelines.size + this.audits.size > 0
+  }
+}
+
+const EMPTY = Buffer.alloc(0)
+
+export interface ExecutorSurroundings extends Surroundings {
+  readonly partition: number
+  readonly memory: Memory
+  /** Roots with protocol work under way. */
+  readonly busy: Map<ProfileKey, Profile>
+  /** Message hashes counted by the batch before, whose rows a prefetch may not have seen. */
+  seenBefore: ReadonlySet<string>
+  /** The newest acceptance stamp executed. */
+  lastStamp: number
+}
+
+export class Executor implements Context {
+  readonly apply_: Apply
+  readonly limits: Context['limits']
+  readonly #s: ExecutorSurroundings
+  #local: IdentityMessage[] = []
+  #wanted = new Wanted()
+
+  constructor(surroundings: ExecutorSurroundings) {
+    this.#s = surroundings
+    this.limits = surroundings.limits.identity
+    this.apply_ = new Apply(surroundings)
+  }
+
+  /** Executes one input, or says what it wants (1). */
+  execute(input: Input): Wanted | undefined {
+    this.#wanted = new Wanted()
+    if (this.#lacks(input)) return this.#wanted
+    this.#s.batch.inputs++
+    this.#run(input)
+    return undefined
+  }
+
+  #run(input: Input): void {
+    const { state, batch } = this.#s
+    switch (input.kind) {
+      case 'event':
+        state.input = input.next
+        if (input.cause.stamp > this.#s.lastStamp) this.#s.lastStamp = input.cause.stamp
+        if (!this.#isRepeat(input)) this.#event(input)
+        return
+      case 'unreadable':
+        state.input = input.next
+        batch.deadLetters.add({ code: 'execution_failed', reason: input.reason, at: Math.max(state.now, input.stamp), message: readable(input.bytes) })
+        return
+      case 'exchange':
+        invariant(input.seq === (state.marks[input.origin] ?? 0) + 1, 'exchange messages of one origin come without gaps')
+        state.marks[input.origin] = input.seq
+        this.#deliver(input.message)
+        return
+      case 'clock':
+        state.input = input.next
+        this.moveTo(input.now)
+        return
+      case 'definitions':
+        state.input = input.next
+        state.activeVersion = Math.max(state.activeVersion, input.version)
+        return
+      case 'timer': {
+        const row = this.#s.memory.row(input.key)
+        if (row instanceof Profile && row.armedAt === input.due) this.apply_.timer(row)
+        return
+      }
+      case 'fill': {
+        const row = this.#s.memory.row(input.key)
+        if (row instanceof Profile && row.segments) this.apply_.bringUp(row, this.apply_.nowFor(row))
+        return
+      }
+      case 'swept':
+        state.sweepTarget = input.target
+        state.sweepCursor = input.cursor
+        if (input.done) state.sweptVersion = input.target
+        return
+      case 'trim':
+        this.#trim(input)
+    }
+  }
+
+  // ---- events and time
+
+  #isRepeat(input: Input & { kind: 'event' }): boolean {
+    const hash = input.record.messageHash
+    if (!input.repeated && !this.#s.batch.seen.has(hash) && !this.#s.seenBefore.has(hash)) return false
+    this.#s.state.repeated++
+    return true
+  }
+
+  #event(input: Input & { kind: 'event' }): void {
+    if (this.#s.limits.clock === 'wall') this.moveTo(input.cause.stamp)
+    const { record, bytes, cause } = input
+    this.#s.batch.seen.add(record.messageHash)
+    this.#s.batch.rows.push([dedupeKey(this.#s.state.generation, record.messageHash), EMPTY])
+    this.#s.batch.events++
+    this.#deliver({ kind: 'arrive', event: { record, bytes }, cause })
+  }
+
+  /** Moves the partition's time on, never back (4), and turns the dedupe generations by it. */
+  moveTo(now: number): void {
+    const { state, batch, limits } = this.#s
+    if (now <= state.now) return
+    state.now = now
+    const generation = Math.floor(now / limits.dedupeWindowMs)
+    if (generation <= state.generation) return
+    state.generation = generation
+    if (generation >= 2) batch.deletedRanges.push([dedupeKey(0, ''), dedupeKey(generation - 1, '')])
+  }
+
+  #trim(input: Input & { kind: 'trim' }): void {
+    const row = this.#s.memory.row(input.key)
+    if (!(row instanceof Profile)) return
+    this.#s.batch.deletedRanges.push([`t${input.key}`, `t${input.key}${input.through}\u0000`])
+    row.timelineCount = Math.max(0, row.timelineCount - input.count)
+    row.timelineFrom = Math.max(row.timelineFrom, input.from)
+    this.apply_.touch(row)
+  }
+
+  // ---- what an input needs (1)
+
+  #lacks(input: Input): boolean {
+    switch (input.kind) {
+      case 'event':
+        return !input.repeated && this.#lacksForEvent(input.record, input.cause.stamp)
+      case 'exchange':
+        return this.#lacksForMessage(input.message)
+      case 'timer':
+      case 'fill':
+      case 'trim': {
+        const row = this.#s.memory.row(input.key)
+        if (row === undefined) this.#wanted.rows.add(input.key)
+        else if (row instanceof Profile && row.segments && input.kind !== 'trim') this.#lacksToApply(row, undefined, this.#s.state.now)
+        return !this.#wanted.isEmpty
+      }
+      default:
+        return false
+    }
+  }
+
+  /** Follows leaf and forwards as far as they stay in this partition, so that the usual event is applied in one step. */
+  #lacksForEvent(record: EventRecord, stamp: number): boolean {
+    const { memory, partition, limits, state } = this.#s
+    const smallest = must(record.identifiers[0], 'an event has an identifier').key
+    const entry = memory.leaf(smallest)
+    if (entry === undefined) {
+      this.#wanted.leaves.add(smallest)
+      if (memory.row(profileKey(smallest, 0)) === undefined) this.#wanted.rows.add(profileKey(smallest, 0))
+      return true
+    }
+    let key = entry.leaf?.key ?? profileKey(smallest, 0)
+    while (homeOf(key, limits.partitions) === partition) {
+      const row = memory.row(key)
+      if (row === undefined) {
+        this.#wanted.rows.add(key)
+        return true
+      }
+      if (row instanceof Forward) {
+        key = row.to
+        continue
+      }
+      if (row instanceof Profile && row.segments) this.#lacksToApply(row, record, Math.max(state.now, limits.clock === 'wall' ? stamp : 0))
+      return !this.#wanted.isEmpty
+    }
+    return false
+  }
+
+  #lacksToApply(p: Profile, record: EventRecord | undefined, atLeastNow: number): boolean {
+    const segments = segmentsOf(p)
+    const plan = this.apply_.plan
+    const now = Math.max(atLeastNow, p.asOf)
+    const events: AppliedEvent[] = []
+    for (const f of p.future) if (f.record.at <= now) events.push(new AppliedEvent(f.record))
+    if (record && record.at <= now) events.push(new AppliedEvent(record))
+    const needs = segmentState.needs(plan, segments, { events, now })
+    if (needs.groups.length > 0) this.#wanted.groups.set(p.key, needs.groups)
+    if (needs.timeline && p.timeline === undefined) this.#wanted.timelines.add(p.key)
+    return !this.#wanted.isEmpty
+  }
+
+  #lacksForMessage(message: IdentityMessage): boolean {
+    const { memory } = this.#s
+    const { leaf, row, founding } = rowsOf(message)
+    if (leaf !== undefined && memory.leaf(leaf) === undefined) this.#wanted.leaves.add(leaf)
+    if (founding !== undefined && memory.row(profileKey(founding, 0)) === undefined) this.#wanted.rows.add(profileKey(founding, 0))
+    if (row !== undefined) {
+      const entry = memory.row(row)
+      if (entry === undefined) this.#wanted.rows.add(row)
+      else if (entry instanceof Profile && entry.segments) this.#lacksForRoot(entry, message)
+      else if (entry instanceof Profile && message.kind === 'accept') this.#wantRows(entry)
+    }
+    return !this.#wanted.isEmpty
+  }
+
+  #lacksForRoot(p: Profile, message: IdentityMessage): void {
+    if (message.kind === 'event') this.#lacksToApply(p, message.event.record, this.#s.state.now)
+    else if (message.kind === 'accept' || message.kind === 'handover') {
+      const groups = segmentState.missingGroups(segmentsOf(p))
+      if (groups.length > 0) this.#wanted.groups.set(p.key, groups)
+      if (message.kind === 'accept') this.#wantRows(p)
+      else if (p.timeline === undefined) this.#wanted.timelines.add(p.key)
+    }
+  }
+
+  #wantRows(p: Profile): void {
+    if (p.timeline === undefined) this.#wanted.timelines.add(p.key)
+    if (p.audit === undefined) this.#wanted.audits.add(p.key)
+  }
+
+  // ---- messages (2)
+
+  #deliver(first: IdentityMessage): void {
+    this.#local = [first]
+    for (let i = 0; i < this.#local.length; i++) {
+      const message = must(this.#local[i], 'index in range')
+      if (i > 0) {
+        this.#wanted = new Wanted()
+        if (this.#lacksForMessage(message)) {
+          for (const rest of this.#local.slice(i)) this.#post(rest)
+          break
+        }
+      }
+      handle(message, this)
+    }
+    this.#local = []
+  }
+
+  /** Puts a message into the outbox of the exchange. */
+  #post(message: IdentityMessage): void {
+    const { state, batch, limits } = this.#s
+    const target = homeOf(addressOf(message), limits.partitions)
+    const seq = (state.sent[target] ?? 0) + 1
+    state.sent[target] = seq
+    batch.sent.push({ target, seq, bytes: encodeMessage(message), causes: causesIn(message) })
+  }
+
+  // ---- what the rules of identity ask for (Context)
+
+  leaf(x: IdentifierKey): Leaf | undefined {
+    return must(this.#s.memory.leaf(x), 'the leaf was loaded').leaf
+  }
+
+  setLeaf(x: IdentifierKey, leaf: Leaf): void {
+    this.#s.memory.setLeaf(x, leaf, this.#s.state.n + 1)
+    this.#s.batch.leaves.set(x, leaf)
+  }
+
+  root(key: ProfileKey): Root | { readonly forward: ProfileKey } | undefined {
+    const row = must(this.#s.memory.row(key), 'the row was loaded')
+    if (row instanceof Profile) return row.root
+    return row instanceof Forward ? { forward: row.to } : undefined
+  }
+
+  createRoot(founder: IdentifierKey): Root {
+    let generation = 0
+    while (!((this.#s.memory.row(profileKey(founder, generation)) ?? new Absent()) instanceof Absent)) generation++
+    const root = newRoot(profileKey(founder, generation))
+    const p = new Profile(root)
+    this.#s.memory.setRow(root.key, p)
+    this.touch(root)
+    return root
+  }
+
+  send(message: IdentityMessage): void {
+    const { state, partition, limits } = this.#s
+    const inOrder = state.sent[partition] === state.marks[partition]
+    if (inOrder && homeOf(addressOf(message), limits.partitions) === partition) this.#local.push(message)
+    else this.#post(message)
+  }
+
+  touch(root: Root): void {
+    const p = this.#profile(root.key)
+    this.apply_.touch(p)
+    const busy = !isIdle(root)
+    if (busy === p.busy) return
+    p.busy = busy
+    this.#s.batch.rows.push([busyKey(root.key), busy ? EMPTY : undefined])
+    if (busy) this.#s.busy.set(root.key, p)
+    else this.#s.busy.delete(root.key)
+  }
+
+  apply(root: Root, event: { record: EventRecord; bytes: Buffer }, cause: CauseRef): void {
+    this.apply_.event(this.#profile(root.key), event.record, event.bytes, cause)
+  }
+
+  born(root: Root, first: { record: EventRecord }): void {
+    const p = this.#profile(root.key)
+    p.publicId = mintPublicId(root.key, first.record.acceptedAt)
+    this.#s.batch.rows.push([publicKey(p.publicId), Buffer.from(root.key, 'latin1')])
+    this.apply_.touch(p)
+  }
+
+  takeState(root: Root): Buffer {
+    const p = this.#profile(root.key)
+    if (p.segments) this.apply_.leave(p)
+    return encodeHandedOver(p)
+  }
+
+  becameForward(root: Root, to: ProfileKey): void {
+    const { memory, batch, busy } = this.#s
+    const p = this.#profile(root.key)
+    const forward = new Forward(to)
+    memory.setRow(root.key, forward)
+    batch.profiles.delete(p)
+    batch.forwards.set(root.key, forward)
+    if (p.busy) {
+      busy.delete(root.key)
+      batch.rows.push([busyKey(root.key), undefined])
+    }
+    // Its rows go with it; those of this very batch too.
+    const ranges = [`t${root.key}`, `u${root.key}`, groupKey(root.key, 0).slice(0, 1 + root.key.length)].map(prefixRange)
+    for (const { gte, lt } of ranges) batch.deletedRanges.push([gte, lt])
+    const kept = batch.rows.filter(([key]) => !ranges.some(({ gte, lt }) => key >= gte && key < lt))
+    if (kept.length < batch.rows.length) batch.rows.splice(0, batch.rows.length, ...kept)
+  }
+
+  absorb(root: Root, from: { state: Buffer }, cause: CauseRef): void {
+    const p = this.#profile(root.key)
+    const merged = this.apply_.absorb(p, decodeHandedOver(from.state, root.key), cause)
+    if (!merged) return
+    this.#s.batch.merges.add({
+      survivor: publicIdText(merged.survivor),
+      absorbed: publicIdText(merged.absorbed),
+      at: this.apply_.nowFor(p),
+      messageId: cause.messageId,
+    })
+  }
+
+  audit(root: Root, entry: AuditAction, cause: CauseRef): void {
+    const p = this.#profile(root.key)
+    p.auditSeq++
+    const profile = entry.profile === undefined ? {} : { profile: publicIdText(entry.profile) }
+    const value = JSON.stringify({ ...entry, ...profile, at: this.apply_.nowFor(p), messageId: cause.messageId })
+    this.#s.batch.rows.push([auditKey(root.key, p.auditSeq), Buffer.from(value)])
+    this.apply_.touch(p)
+  }
+
+  #profile(key: ProfileKey): Profile {
+    const row = this.#s.memory.row(key)
+    invariant(row instanceof Profile, 'a root is a profile in memory')
+    return row
+  }
+}
+
+function readable(bytes: Buffer): string {
+  return bytes.toString('utf8').slice(0, 2000)
+}
+

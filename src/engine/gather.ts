@@ -1,0 +1,202 @@
+// Gathers the inputs of the next batch: due timers, exchange messages, events and control records, fills and trims.
+// Owns how far each source was read ahead; the positions that count are in the task's state.
+//
+// 1. Inputs keep the order of their source. Timers due by the partition's `now` come before anything else.
+// 2. A clock record ends the batch: what it makes due fires before the next event is read.
+// 3. With inputs drained, and only then, `now` may follow the clock (wall clock), as far as the host allows.
+import { invariant } from '../core/assert.ts'
+import { decodeEvent } from '../core/event.ts'
+import { PROFILE_KEY_BYTES, type ProfileKey } from '../core/identifier.ts'
+import { decodeMessage } from '../identity/codec.ts'
+import type { LogReader } from '../log/log.ts'
+import { FILLS_PER_BATCH, TIMERS_PER_BATCH, TIMERS_PER_LOAD } from './config.ts'
+import type { Input } from './execute.ts'
+import { decodeInput, eventOf, positionOf, recordOf } from './inputs.ts'
+import { prefixRange, profileKeyOf, timerKey, timerOf } from './keys.ts'
+import { decodeProfileRow, decodeTimelineRow, Profile } from './profile.ts'
+import type { Task } from './task.ts'
+
+const LAST_KEY = '\u00ff'.repeat(PROFILE_KEY_BYTES)
+
+export class Gather {
+  /** How far this batch may move the partition's `now` without an input saying so; -1: not at all. */
+  nowAllowed = -1
+  readonly #task: Task
+  readonly #log: LogReader
+  #exchange: Input[] = []
+  readonly #received: number[]
+  #events: Input[] = []
+  #next = -1
+  /** Where the sweep stands, ahead of its commits. */
+  #sweep: { target: number; cursor: string } | undefined
+
+  constructor(task: Task, log: LogReader) {
+    this.#task = task
+    this.#log = log
+    this.#received = new Array(task.limits.partitions).fill(0)
+  }
+
+  /** Starts over behind the committed state (opening, or after a failed batch). */
+  begin(): void {
+    const { state } = this.#task
+    this.#next = state.input
+    this.#events = []
+    for (const [origin, mark] of state.marks.entries()) this.#received[origin] = Math.max(this.#received[origin] ?? 0, mark)
+    this.#sweep = undefined
+  }
+
+  receive(origin: number, seq: number, bytes: Buffer): void {
+    const last = this.#received[origin] ?? 0
+    if (seq <= last) return
+    invariant(seq === last + 1, `exchange message ${seq} of partition ${origin} follows ${last}`)
+    this.#received[origin] = seq
+    this.#exchange.push({ kind: 'exchange', origin, seq, message: decodeMessage(bytes) })
+  }
+
+  get isDrained(): boolean {
+    return this.#exchange.length === 0 && this.#events.length === 0 && recordOf(this.#next) >= this.#log.end(this.#task.partition)
+  }
+
+  async into(queue: Input[]): Promise<void> {
+    if (this.#next < 0) this.begin()
+    const { limits } = this.#task
+    this.nowAllowed = -1
+    if (queue.length >= limits.batchEvents) return
+    await this.#readEvents()
+    if (limits.clock === 'wall' && queue.length === 0 && this.isDrained) this.nowAllowed = this.#task.host.allowedNow()
+    const allFired = await this.#takeTimers(queue)
+    while (this.#exchange.length > 0 && queue.length < limits.batchEvents) queue.push(this.#exchange.shift() as Input)
+    if (allFired || limits.clock === 'wall') this.#takeEvents(queue)
+    if (queue.length < limits.batchEvents) await this.#takeFills(queue)
+    if (this.#task.overgrown.size > 0) await this.#takeTrims(queue)
+  }
+
+  // ---- events
+
+  async #readEvents(): Promise<void> {
+    const { limits, partition } = this.#task
+    if (this.#events.length >= limits.batchEvents) return
+    if (recordOf(this.#next) >= this.#log.end(partition)) return
+    const records = await this.#log.read(partition, recordOf(this.#next), { maxRecords: limits.batchEvents, maxBytes: limits.batchBytes })
+    const latest = this.#task.host.clock.now() + limits.skewLimitMs
+    for (const record of records) this.#decode(record.position, record.payload, latest)
+  }
+
+  #decode(record: number, payload: Buffer, latest: number): void {
+    const input = decodeInput(payload)
+    const after = positionOf(record + 1, 0)
+    if (input.kind === 'clock') this.#events.push({ kind: 'clock', next: after, now: input.now })
+    else if (input.kind === 'definitions') this.#events.push({ kind: 'definitions', next: after, version: input.version })
+    else {
+      const from = recordOf(this.#next) === record ? eventOf(this.#next) : 0
+      for (let i = from; i < input.events.length; i++) {
+        const bytes = input.events[i] as Buffer
+        const next = i + 1 === input.events.length ? after : positionOf(record, i + 1)
+        this.#events.push(this.#decodeOne(bytes, positionOf(record, i), next, latest))
+      }
+    }
+    this.#next = after
+  }
+
+  #decodeOne(bytes: Buffer, position: number, next: number, latest: number): Input {
+    try {
+      const record = decodeEvent(bytes)
+      const stamp = Math.min(record.acceptedAt, latest)
+      return { kind: 'event', next, cause: { partition: this.#task.partition, position, stamp, messageId: record.messageId }, record, bytes, repeated: false }
+    } catch (error) {
+      return { kind: 'unreadable', next, stamp: 0, reason: String(error), bytes }
+    }
+  }
+
+  #takeEvents(queue: Input[]): void {
+    const room = this.#task.limits.batchEvents - queue.length
+    let taken = 0
+    for (const input of this.#events) {
+      if (taken >= room) break
+      queue.push(input)
+      taken++
+      if (input.kind === 'clock') break
+    }
+    this.#events = taken === this.#events.length ? [] : this.#events.slice(taken)
+  }
+
+  // ---- timers
+
+  /** Takes due timers; false when more are due than one batch takes. */
+  async #takeTimers(queue: Input[]): Promise<boolean> {
+    const { timers, state } = this.#task
+    const now = Math.max(state.now, this.nowAllowed)
+    for (let taken = 0; taken < TIMERS_PER_BATCH; taken++) {
+      if (timers.nextDue() > now && timers.loadedThrough.due <= now) await this.#loadTimers(now)
+      const timer = timers.takeDue(now)
+      if (!timer) return timers.loadedThrough.due > now
+      queue.push({ kind: 'timer', due: timer.due, key: timer.key })
+    }
+    return false
+  }
+
+  async #loadTimers(now: number): Promise<void> {
+    const { timers, rows, limits } = this.#task
+    const from = timers.loadedThrough
+    const until = now + limits.timerHorizonMs
+    timers.scanBegins()
+    const scan = rows.scan({ gte: from.due < 0 ? 'i' : `${timerKey(from.due, from.key)}\u0000`, lt: timerKey(until + 1, '') })
+    const page = await scan.next(TIMERS_PER_LOAD)
+    await scan.close()
+    const loaded = page.map(([key]) => timerOf(key))
+    const last = loaded[loaded.length - 1]
+    timers.loaded(loaded, page.length < TIMERS_PER_LOAD || !last ? { due: until, key: LAST_KEY } : last)
+  }
+
+  // ---- fills and trims
+
+  async #takeFills(queue: Input[]): Promise<void> {
+    const { state, rows } = this.#task
+    const target = state.activeVersion
+    if (this.#sweep?.target !== target) {
+      if (state.sweptVersion >= target) return
+      this.#sweep = { target, cursor: state.sweepTarget === target ? state.sweepCursor : '' }
+    }
+    if (this.#sweep.cursor === LAST_KEY) return
+    const from = this.#sweep.cursor
+    const scan = rows.scan({ gte: from === '' ? 'p' : `p${from}\u0000`, lt: prefixRange('p').lt })
+    const page = await scan.next(FILLS_PER_BATCH)
+    await scan.close()
+    for (const [rowKey, value] of page) {
+      const key = profileKeyOf(rowKey)
+      const row = this.#task.memory.row(key) ?? decodeProfileRow(key, value)
+      if (row instanceof Profile && row.segments && row.segments.version < target) queue.push({ kind: 'fill', key })
+    }
+    const done = page.length < FILLS_PER_BATCH
+    const last = page[page.length - 1]
+    this.#sweep.cursor = done || !last ? LAST_KEY : profileKeyOf(last[0])
+    queue.push({ kind: 'swept', target, cursor: this.#sweep.cursor, done })
+  }
+
+  sweepProgress(): { version: number; progress: number } {
+    const { state } = this.#task
+    if (state.sweptVersion >= state.activeVersion) return { version: state.sweptVersion, progress: 1 }
+    const cursor = state.sweepTarget === state.activeVersion ? state.sweepCursor : ''
+    if (cursor === '') return { version: state.sweptVersion, progress: 0 }
+    // Keys are hashes behind one priority byte: their first bytes tell how far the sweep is, roughly.
+    return { version: state.sweptVersion, progress: Math.min(0.99, ((cursor.charCodeAt(1) << 8) | cursor.charCodeAt(2)) / 65536) }
+  }
+
+  async #takeTrims(queue: Input[]): Promise<void> {
+    const { overgrown, memory, rows, limits } = this.#task
+    for (const key of [...overgrown] as ProfileKey[]) {
+      overgrown.delete(key)
+      const row = memory.row(key)
+      if (!(row instanceof Profile)) continue
+      const excess = row.timelineCount - limits.timelineEvents
+      if (excess <= 0) continue
+      const scan = rows.scan(prefixRange(`t${key}`))
+      const page = await scan.next(excess)
+      await scan.close()
+      const last = page[page.length - 1]
+      if (!last) continue
+      const from = decodeTimelineRow(last[1]).record.at + 1
+      queue.push({ kind: 'trim', key, through: last[0].slice(1 + key.length), count: page.length, from })
+    }
+  }
+}

@@ -1,0 +1,247 @@
+// A host runs the tasks of some partitions on one event loop. It speaks with the main thread in the messages below and in no
+// other way, in a worker thread (host-thread.ts) as well as in the same thread (tests, simulations).
+// Owns its tasks, their journal and the tick of their timers; does not own logs of events or outputs.
+//
+// 1. Messages between partitions of one host stay in it; all others go through the main thread, in order.
+// 2. An answer to a question is sent only when all that it shows is durable.
+import type { Clock } from '../core/clock.ts'
+import { TributaryError } from '../core/errors.ts'
+import type { LogReader, LogWriter } from '../log/log.ts'
+import type { PendingRows } from '../state/pending.ts'
+import type { Sent } from './batch.ts'
+import type { TaskLimits } from './config.ts'
+import { recordOf } from './inputs.ts'
+import type { Stream } from './outbox.ts'
+import { type DefinitionChange, Definitions } from './definitions.ts'
+import { answer, type Answer, type Question } from './query.ts'
+import type { Shared } from './shared.ts'
+import { Task, type TaskHost } from './task.ts'
+
+export type ToHost =
+  | { readonly t: 'synced'; readonly ordinal: number }
+  | { readonly t: 'definition'; readonly id: number; readonly version: number; readonly change: DefinitionChange }
+  | { readonly t: 'relayed'; readonly partition: number; readonly stream: Stream; readonly seq: number }
+  | { readonly t: 'exchange'; readonly origin: number; readonly target: number; readonly seq: number; readonly bytes: Uint8Array }
+  | { readonly t: 'confirm'; readonly origin: number; readonly target: number; readonly seq: number }
+  | { readonly t: 'question'; readonly id: number; readonly question: Question }
+  | { readonly t: 'close'; readonly id: number }
+
+export type FromHost =
+  | { readonly t: 'opened'; readonly host: number }
+  | { readonly t: 'failed'; readonly host: number; readonly error: Failure }
+  | { readonly t: 'relay'; readonly partition: number; readonly stream: Stream; readonly payload: Uint8Array; readonly lastSeq: number }
+  | { readonly t: 'exchange'; readonly origin: number; readonly target: number; readonly seq: number; readonly bytes: Uint8Array }
+  | { readonly t: 'confirm'; readonly origin: number; readonly target: number; readonly seq: number }
+  | { readonly t: 'answer'; readonly id: number; readonly answer?: Answer; readonly error?: Failure }
+  | { readonly t: 'stopped'; readonly partition: number; readonly reason: string }
+
+/** An error as it crosses threads. */
+export interface Failure {
+  readonly code: string
+  readonly message: string
+}
+
+export function failureOf(error: unknown): Failure {
+  if (error instanceof TributaryError) return { code: error.code, message: error.message }
+  return { code: 'internal', message: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+}
+
+export interface HostPorts {
+  readonly host: number
+  readonly partitions: readonly number[]
+  readonly limits: TaskLimits
+  readonly clock: Clock
+  readonly shared: Shared
+  readonly definitions: readonly DefinitionChange[]
+  readonly events: LogReader & { advance?(ordinal: number): void }
+  readonly journal: { readonly writer: LogWriter; readonly reader: LogReader }
+  readonly journalBytes: number
+  openRows(partition: number): Promise<PendingRows>
+  /** Lets the event loop turn. */
+  pause(): Promise<void>
+  closed(): Promise<void>
+}
+
+/** How often timers in memory are compared with the clock. */
+const TICK_MS = 5
+/** How often stores are looked at for applying and the journal for cutting. */
+const TEND_MS = 250
+
+export class Host {
+  readonly tasks = new Map<number, Task>()
+  readonly ports: HostPorts
+  readonly definitions = new Definitions()
+  readonly #post: (message: FromHost) => void
+  readonly #waiting: { check: () => boolean; resolve: () => void; reject: (error: Error) => void }[] = []
+  #closing = false
+  #stopTicks: (() => void)[] = []
+  /** Messages that came from other hosts, ever: two equal answers around a question mean that nothing moved between them. */
+  received = 0
+
+  constructor(ports: HostPorts, post: (message: FromHost) => void) {
+    this.ports = ports
+    this.#post = post
+    for (const [i, change] of ports.definitions.entries()) this.definitions.apply(i + 1, change)
+  }
+
+  async open(): Promise<void> {
+    const host = this.#taskHost()
+    for (const partition of this.ports.partitions) {
+      const rows = await this.ports.openRows(partition)
+      const { limits, events, journal } = this.ports
+      this.tasks.set(partition, new Task({ partition, limits, definitions: this.definitions, events, journal, rows, host }))
+    }
+    for (const task of this.tasks.values()) await task.open()
+    for (const task of this.tasks.values()) task.start()
+    this.#tick()
+    this.#tend()
+    this.#post({ t: 'opened', host: this.ports.host })
+  }
+
+  #taskHost(): TaskHost {
+    const { clock, shared } = this.ports
+    return {
+      clock,
+      allowedNow: () => shared.allowedNow(clock.now()),
+      relay: (partition, stream, payload, lastSeq) => this.#post({ t: 'relay', partition, stream, payload, lastSeq }),
+      exchange: (origin, sent) => this.#exchange(origin, sent),
+      confirm: (origin, target, seq) => this.#confirm(origin, target, seq),
+      committed: (partition, input, stamp) => {
+        shared.executed(partition, stamp)
+        this.#publishOpen()
+        shared.committed(partition, recordOf(input))
+        this.#checkWaiting()
+      },
+      idle: () => this.#checkWaiting(),
+      stopped: (partition, reason) => {
+        this.#post({ t: 'stopped', partition, reason: `${reason.name}: ${reason.message}` })
+        this.#checkWaiting()
+      },
+      pause: () => this.ports.pause(),
+    }
+  }
+
+  #exchange(origin: number, sent: Sent): void {
+    const task = this.tasks.get(sent.target)
+    if (task) task.receive(origin, sent.seq, sent.bytes)
+    else this.#post({ t: 'exchange', origin, target: sent.target, seq: sent.seq, bytes: sent.bytes })
+  }
+
+  #confirm(origin: number, target: number, seq: number): void {
+    const task = this.tasks.get(origin)
+    if (!task) {
+      this.#post({ t: 'confirm', origin, target, seq })
+      return
+    }
+    task.confirmed(target, seq)
+    this.#publishOpen()
+    this.#checkWaiting()
+  }
+
+  #publishOpen(): void {
+    let oldest = Number.POSITIVE_INFINITY
+    for (const task of this.tasks.values()) oldest = Math.min(oldest, task.oldestOpen)
+    this.ports.shared.hostOpen(this.ports.host, oldest)
+  }
+
+  // ---- time
+
+  #tick(): void {
+    if (this.#closing) return
+    if (this.ports.limits.clock === 'wall') {
+      const now = this.ports.shared.allowedNow(this.ports.clock.now())
+      for (const task of this.tasks.values()) if (task.nextDue() <= now) task.wake()
+    }
+    this.#stopTicks[0] = this.ports.clock.after(TICK_MS, () => this.#tick())
+  }
+
+  /** Lets stores catch up with the journal, and cuts the journal behind them. */
+  #tend(): void {
+    if (this.#closing) return
+    for (const task of this.tasks.values()) task.wake()
+    const again = (): void => {
+      if (!this.#closing) this.#stopTicks[1] = this.ports.clock.after(TEND_MS, () => this.#tend())
+    }
+    this.#cutJournal().then(again, (error: Error) => {
+      for (const partition of this.ports.partitions) this.#post({ t: 'stopped', partition, reason: failureOf(error).message })
+    })
+  }
+
+  async #cutJournal(): Promise<void> {
+    const { journal, journalBytes } = this.ports
+    if (journal.writer.bytes() < journalBytes / 2) return
+    for (const [partition, task] of this.tasks) {
+      const position = await task.barrier()
+      await journal.writer.release(partition, position)
+    }
+  }
+
+  // ---- messages
+
+  receive(message: ToHost): void {
+    switch (message.t) {
+      case 'synced':
+        this.ports.events.advance?.(message.ordinal)
+        for (const task of this.tasks.values()) task.wake()
+        return
+      case 'definition':
+        this.definitions.apply(message.version, message.change)
+        this.#post({ t: 'answer', id: message.id, answer: { kind: 'done' } })
+        return
+      case 'relayed':
+        this.tasks.get(message.partition)?.relayed(message.stream, message.seq)
+        this.#checkWaiting()
+        return
+      case 'exchange':
+        this.received++
+        this.tasks.get(message.target)?.receive(message.origin, message.seq, Buffer.from(message.bytes))
+        return
+      case 'confirm':
+        this.#confirm(message.origin, message.target, message.seq)
+        return
+      case 'question':
+        answer(this, message.question).then(
+          (result) => this.#post({ t: 'answer', id: message.id, answer: result }),
+          (error: unknown) => this.#post({ t: 'answer', id: message.id, error: failureOf(error) }),
+        )
+        return
+      case 'close':
+        this.close().then(
+          () => this.#post({ t: 'answer', id: message.id, answer: { kind: 'done' } }),
+          (error: unknown) => this.#post({ t: 'answer', id: message.id, error: failureOf(error) }),
+        )
+    }
+  }
+
+  /** Resolves when `check` holds; it is asked again after every commit, confirmation and pause. */
+  until(check: () => boolean): Promise<void> {
+    if (check()) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ check, resolve, reject })
+    })
+  }
+
+  #checkWaiting(): void {
+    if (this.#waiting.length === 0) return
+    for (const task of this.tasks.values()) {
+      if (task.phase !== 'stopped') continue
+      for (const w of this.#waiting.splice(0)) w.reject(new TributaryError('partition_stopped', `partition ${task.partition} has stopped: ${task.stopReason?.message}`))
+      return
+    }
+    for (let i = 0; i < this.#waiting.length; ) {
+      const w = this.#waiting[i]
+      if (w?.check()) {
+        this.#waiting.splice(i, 1)
+        w.resolve()
+      } else i++
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true
+    for (const stop of this.#stopTicks) stop()
+    await Promise.all([...this.tasks.values()].map((task) => task.close()))
+    await this.ports.journal.writer.close()
+    await this.ports.closed()
+  }
+}

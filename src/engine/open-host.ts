@@ -1,0 +1,79 @@
+// Opens what a host needs in a worker thread, from plain data: the events log read-only, the host's journal, a store per
+// partition. Owns the layout of the data directory below `events`, `journal` and `stores`.
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
+import { type Clock, systemClock } from '../core/clock.ts'
+import { openFileLog } from '../log/file-log.ts'
+import { openFileLogReader } from '../log/file-log-reader.ts'
+import { openStore, type StoreKind } from '../state/open-store.ts'
+import { PendingRows } from '../state/pending.ts'
+import type { Store } from '../state/store.ts'
+import type { TaskLimits } from './config.ts'
+import type { HostPorts } from './host.ts'
+import type { DefinitionChange } from './definitions.ts'
+import { Shared } from './shared.ts'
+
+export interface HostSetup {
+  readonly host: number
+  readonly hosts: number
+  readonly partitions: readonly number[]
+  readonly limits: TaskLimits
+  readonly definitions: readonly DefinitionChange[]
+  readonly shared: SharedArrayBuffer
+  readonly dataDir: string
+  readonly store: StoreKind
+  readonly durability: 'fsync' | 'none'
+  readonly journalBytes: number
+  /** Where the events log is known durable. */
+  readonly syncedOrdinal: number
+  /** A clock that stands still, for benchmarks that replay the past. */
+  readonly clockStandsAt?: number
+}
+
+export const eventsDir = (dataDir: string): string => join(dataDir, 'events')
+export const journalDir = (dataDir: string, host: number): string => join(dataDir, 'journal', String(host))
+export const storeDir = (dataDir: string, partition: number): string => join(dataDir, 'stores', String(partition).padStart(5, '0'))
+
+export async function openHostPorts(setup: HostSetup): Promise<HostPorts> {
+  const { limits, dataDir, durability } = setup
+  const stands = setup.clockStandsAt
+  const clock: Clock = stands === undefined ? systemClock : { ...systemClock, now: () => stands }
+  const events = await openFileLogReader(eventsDir(dataDir), { partitions: limits.partitions })
+  events.advance(setup.syncedOrdinal)
+  const dir = journalDir(dataDir, setup.host)
+  await mkdir(dir, { recursive: true })
+  const writer = await openFileLog(dir, {
+    partitions: limits.partitions,
+    durability,
+    clock,
+    segmentBytes: Math.max(1 << 20, Math.floor(setup.journalBytes / 8)),
+  })
+  const stores: Store[] = []
+  const reader = await openFileLogReader(dir, { partitions: limits.partitions })
+  reader.advance(writer.syncedOrdinal())
+  return {
+    host: setup.host,
+    partitions: setup.partitions,
+    limits,
+    clock,
+    shared: new Shared(setup.hosts, limits.partitions, setup.shared),
+    definitions: setup.definitions,
+    events,
+    journal: { writer, reader },
+    journalBytes: setup.journalBytes,
+    openRows: async (partition) => {
+      const path = storeDir(dataDir, partition)
+      await mkdir(path, { recursive: true })
+      const store = await openStore(setup.store, path)
+      stores.push(store)
+      return PendingRows.open(store, { applyMs: limits.applyMs, applyBytes: limits.applyBytes })
+    },
+    pause: () => setImmediate(),
+    closed: async () => {
+      for (const store of stores) await store.close()
+      await reader.close()
+      await events.close()
+    },
+  }
+}

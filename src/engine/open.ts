@@ -1,0 +1,274 @@
+// Opens the engine: on a data directory with worker threads as hosts, or wholly in memory in one thread (tests, simulations).
+// Owns the layout of the data directory, its lock and its fingerprint.
+import { statfsSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
+import type { Clock } from '../core/clock.ts'
+import { systemClock } from '../core/clock.ts'
+import { TributaryError } from '../core/errors.ts'
+import { Namespaces } from '../core/namespace.ts'
+import { type FileLogWriter, openFileLog } from '../log/file-log.ts'
+import { openFileLogReader } from '../log/file-log-reader.ts'
+import { lockDirectory } from '../log/lock.ts'
+import { MemoryLog } from '../log/memory-log.ts'
+import { checkFingerprint, openMarker } from '../state/fingerprint.ts'
+import { MemoryStore } from '../state/memory-store.ts'
+import type { StoreKind } from '../state/open-store.ts'
+import { PendingRows } from '../state/pending.ts'
+import type { TaskLimits } from './config.ts'
+import { EmbeddedEngine, type EmbeddedPorts, type HostLink } from './embedded.ts'
+import { type FromHost, Host, type ToHost } from './host.ts'
+import { errorOf } from './links.ts'
+import { eventsDir, type HostSetup } from './open-host.ts'
+import type { Stream } from './outbox.ts'
+import { Outputs, type StreamLog } from './outputs.ts'
+import type { DefinitionChange } from './definitions.ts'
+import { Shared } from './shared.ts'
+
+export interface EngineOptions {
+  readonly limits: TaskLimits
+  readonly namespaces: Namespaces
+  readonly hosts: number
+  readonly minFreeBytes: number
+  readonly maxLagEvents: number
+  readonly readTimeoutMs: number
+  readonly stopped: (partition: number, reason: string) => void
+  readonly fatal: (error: Error) => void
+}
+
+export interface DirectoryOptions extends EngineOptions {
+  readonly dataDir: string
+  readonly store: StoreKind
+  readonly durability: 'fsync' | 'none'
+  readonly journalBytes: number
+  readonly eventsRetainMs: number
+  readonly outputsRetainMs: number
+  /** What is fixed for the life of the data. */
+  readonly fixed: Readonly<Record<string, string | number>>
+  readonly clockStandsAt?: number
+}
+
+const FREE_SPACE_EVERY_MS = 1000
+
+/** How partitions are dealt out to hosts: runs of neighbours. */
+export function partitionsOf(host: number, hosts: number, partitions: number): number[] {
+  const from = Math.floor((host * partitions) / hosts)
+  const to = Math.floor(((host + 1) * partitions) / hosts)
+  return Array.from({ length: to - from }, (_, i) => from + i)
+}
+
+export async function openDirectory(options: DirectoryOptions): Promise<EmbeddedEngine> {
+  const { dataDir, durability } = options
+  await mkdir(dataDir, { recursive: true })
+  const lock = await lockDirectory(dataDir)
+  try {
+    await checkFingerprint(dataDir, options.fixed)
+    const marker = await openMarker(dataDir, durability)
+    const closed = async (): Promise<void> => {
+      await marker.close()
+      await lock.release()
+    }
+    return await openFiles(options, closed)
+  } catch (error) {
+    await lock.release()
+    throw error
+  }
+}
+
+async function openFiles(options: DirectoryOptions, closed: () => Promise<void>): Promise<EmbeddedEngine> {
+  const { dataDir, limits, durability } = options
+  const common = { durability, clock: systemClock }
+  let engine: EmbeddedEngine | undefined
+  const events = await openFileLog(eventsDir(dataDir), {
+    ...common,
+    partitions: limits.partitions,
+    retainMs: options.eventsRetainMs,
+    onSynced: (ordinal) => engine?.synced(ordinal),
+  })
+  const stream = (name: string): Promise<StreamLog> =>
+    openStreamLog(join(dataDir, name), { ...common, partitions: limits.partitions + 1, retainMs: options.outputsRetainMs })
+  const outputs = new Outputs({ transitions: await stream('transitions'), merges: await stream('merges'), deadLetters: await stream('dead-letters') })
+  const definitions = await openStreamLog(join(dataDir, 'definitions'), { ...common, partitions: 1 })
+  const shared = new Shared(options.hosts, limits.partitions)
+  const space = watchSpace(dataDir, options.minFreeBytes)
+  const ports: EmbeddedPorts = {
+    ...options,
+    clock: systemClock,
+    shared,
+    events,
+    definitions,
+    outputs,
+    freeBytes: () => space.freeBytes,
+    startHosts: (changes, receive) => startWorkers(options, { shared, events, changes }, receive),
+    closed: async () => {
+      space.stop()
+      await closed()
+    },
+  }
+  engine = new EmbeddedEngine(ports)
+  await engine.open()
+  return engine
+}
+
+interface StreamLogOptions {
+  readonly partitions: number
+  readonly durability: 'fsync' | 'none'
+  readonly clock: Clock
+  readonly retainMs?: number
+}
+
+/** A log that is written and read on this thread. */
+async function openStreamLog(dir: string, options: StreamLogOptions): Promise<StreamLog> {
+  let advance = (_: number): void => {}
+  const writer: FileLogWriter = await openFileLog(dir, { ...options, onSynced: (ordinal) => advance(ordinal) })
+  const reader = await openFileLogReader(dir, { partitions: options.partitions })
+  advance = (ordinal) => reader.advance(ordinal)
+  reader.advance(writer.syncedOrdinal())
+  return { writer, reader }
+}
+
+/** Free disk space, looked at now and then. */
+function watchSpace(dir: string, minFreeBytes: number): { readonly freeBytes: number; stop(): void } {
+  const watch = { freeBytes: Number.POSITIVE_INFINITY, stop: (): void => {} }
+  if (minFreeBytes === 0) return watch
+  const look = (): void => {
+    const s = statfsSync(dir)
+    watch.freeBytes = s.bavail * s.bsize
+    watch.stop = systemClock.after(FREE_SPACE_EVERY_MS, look)
+  }
+  look()
+  return watch
+}
+
+async function startWorkers(
+  options: DirectoryOptions,
+  known: { shared: Shared; events: FileLogWriter; changes: readonly DefinitionChange[] },
+  receive: (message: FromHost) => void,
+): Promise<HostLink[]> {
+  const { limits, hosts } = options
+  const started = Array.from({ length: hosts }, (_, host) => {
+    const setup: HostSetup = {
+      host,
+      hosts,
+      partitions: partitionsOf(host, hosts, limits.partitions),
+      limits,
+      definitions: known.changes,
+      shared: known.shared.buffer,
+      dataDir: options.dataDir,
+      store: options.store,
+      durability: options.durability,
+      journalBytes: options.journalBytes,
+      syncedOrdinal: known.events.syncedOrdinal(),
+      ...(options.clockStandsAt === undefined ? {} : { clockStandsAt: options.clockStandsAt }),
+    }
+    return startWorker(setup, receive, options.fatal)
+  })
+  return Promise.all(started)
+}
+
+function startWorker(setup: HostSetup, receive: (message: FromHost) => void, fatal: (error: Error) => void): Promise<HostLink> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL('./host-thread.ts', import.meta.url), { workerData: setup })
+    const link: HostLink = { partitions: setup.partitions, post: (message) => worker.postMessage(message) }
+    let opened = false
+    worker.on('message', (message: FromHost) => {
+      if (message.t === 'opened') {
+        opened = true
+        resolve(link)
+      } else if (message.t === 'failed') reject(errorOf(message.error))
+      else receive(message)
+    })
+    const fail = (error: Error): void => (opened ? fatal(error) : reject(error))
+    worker.on('error', (error) => fail(error instanceof Error ? error : new Error(String(error))))
+    worker.on('exit', (code) => {
+      if (code !== 0) fail(new TributaryError('internal', `the thread of host ${setup.host} ended with code ${code}`))
+    })
+  })
+}
+
+/** Logs and stores that a memory engine works on; `reopened` is what is there after a crash. */
+export interface MemoryDisk {
+  readonly events: MemoryLog
+  readonly journals: readonly MemoryLog[]
+  readonly definitions: MemoryLog
+  readonly streams: Readonly<Record<Stream, MemoryLog>>
+  readonly stores: readonly MemoryStore[]
+  /** Told of every new durable end of the events log. */
+  readonly listener: { synced(ordinal: number): void }
+}
+
+export function memoryDisk(partitions: number, hosts: number): MemoryDisk {
+  const listener = { synced: (_: number): void => {} }
+  const log = (n: number): MemoryLog => new MemoryLog({ partitions: n })
+  return {
+    listener,
+    events: new MemoryLog({ partitions, onSynced: (ordinal) => listener.synced(ordinal) }),
+    journals: Array.from({ length: hosts }, () => log(partitions)),
+    definitions: log(1),
+    streams: { transitions: log(partitions + 1), merges: log(partitions + 1), deadLetters: log(partitions + 1) },
+    stores: Array.from({ length: partitions }, () => new MemoryStore()),
+  }
+}
+
+/** The disk as a new process finds it after this one was killed: nothing unsynced is there. */
+export function reopened(disk: MemoryDisk): MemoryDisk {
+  const again = (log: MemoryLog): MemoryLog => log.crash({ keepUnsynced: 0 })
+  const { transitions, merges, deadLetters } = disk.streams
+  return {
+    ...disk,
+    events: again(disk.events),
+    journals: disk.journals.map(again),
+    definitions: again(disk.definitions),
+    streams: { transitions: again(transitions), merges: again(merges), deadLetters: again(deadLetters) },
+  }
+}
+
+/** The same engine on memory logs and stores, its hosts in this thread. */
+export async function openInMemory(options: EngineOptions & { clock: Clock; disk?: MemoryDisk; pause?: () => Promise<void> }): Promise<EmbeddedEngine> {
+  const { limits, hosts, clock } = options
+  const disk = options.disk ?? memoryDisk(limits.partitions, hosts)
+  const shared = new Shared(hosts, limits.partitions)
+  const log = ({ writer, reader }: MemoryLog): StreamLog => ({ writer, reader })
+  const outputs = new Outputs({ transitions: log(disk.streams.transitions), merges: log(disk.streams.merges), deadLetters: log(disk.streams.deadLetters) })
+  const pause = options.pause ?? (() => setImmediate())
+  const startHosts = async (definitions: readonly DefinitionChange[], receive: (message: FromHost) => void): Promise<HostLink[]> => {
+    const links: HostLink[] = []
+    for (let h = 0; h < hosts; h++) {
+      const journal = disk.journals[h] as MemoryLog
+      const ports = {
+        host: h,
+        partitions: partitionsOf(h, hosts, limits.partitions),
+        limits,
+        clock,
+        shared,
+        definitions,
+        events: disk.events.reader,
+        journal: { writer: journal.writer, reader: journal.reader },
+        journalBytes: Number.POSITIVE_INFINITY,
+        openRows: (p: number) => PendingRows.open(disk.stores[p] as MemoryStore, { applyMs: limits.applyMs, applyBytes: limits.applyBytes }),
+        pause,
+        closed: async () => {},
+      }
+      // Messages cross as copies, in turns of the loop, as between threads.
+      const host: Host = new Host(ports, (message) => queueMicrotask(() => receive(message)))
+      links.push({ partitions: ports.partitions, post: (message: ToHost) => queueMicrotask(() => host.receive(message)) })
+      await host.open()
+    }
+    return links
+  }
+  const engine: EmbeddedEngine = new EmbeddedEngine({
+    ...options,
+    shared,
+    events: disk.events.writer,
+    definitions: log(disk.definitions),
+    outputs,
+    startHosts,
+    freeBytes: () => Number.POSITIVE_INFINITY,
+    closed: async () => {},
+  })
+  disk.listener.synced = (ordinal) => engine.synced(ordinal)
+  await engine.open()
+  return engine
+}

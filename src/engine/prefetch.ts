@@ -1,0 +1,182 @@
+// Loads rows into memory, in rounds of batched multi-gets. Owns what is asked for; never changes a row.
+//
+// 1. A row that is in memory is newer than the store's: loading never replaces it.
+// 2. Scans (timelines, audit trails) see committed rows only: the task waits for its commits before it asks for one.
+import { must } from '../core/assert.ts'
+import { homeOf, type IdentifierKey, type ProfileKey, profileKey } from '../core/identifier.ts'
+import { decodeLeaf } from '../identity/codec.ts'
+import { rowsOf } from '../identity/messages.ts'
+import type { Batch } from './batch.ts'
+import type { Input, Wanted } from './execute.ts'
+import { dedupeKey, groupKey, leafKey, prefixRange, profileRowKey } from './keys.ts'
+import { Absent } from './memory.ts'
+import { decodeProfileRow, Forward, Profile, type Suffixed } from './profile.ts'
+import * as segmentState from './segment-state.ts'
+import type { Task } from './task.ts'
+
+export class Prefetch {
+  readonly #task: Task
+  /** Inputs looked up since the last cut. */
+  readonly #seen = new WeakSet<Input>()
+
+  constructor(task: Task) {
+    this.#task = task
+  }
+
+  /** Brings in what a batch of inputs will want, as far as it can be told beforehand. */
+  async inputs(inputs: readonly Input[]): Promise<void> {
+    const leaves = new Set<IdentifierKey>()
+    const rows = new Set<ProfileKey>()
+    const fresh: (Input & { kind: 'event' })[] = []
+    for (const input of inputs) {
+      if (this.#seen.has(input)) continue
+      this.#seen.add(input)
+      if (input.kind === 'event') fresh.push(input)
+      this.#note(input, leaves, rows)
+    }
+    await this.#load(fresh, leaves, rows)
+    // Second round: where the leaves point to, as far as it is this partition.
+    rows.clear()
+    for (const input of inputs) {
+      if (input.kind !== 'event') continue
+      const leaf = this.#task.memory.leaf(must(input.record.identifiers[0], 'an event has an identifier').key)?.leaf
+      if (leaf) this.#noteRow(leaf.key, rows)
+    }
+    await this.rows([...rows])
+    await this.#forwards(inputs)
+  }
+
+  /** Inputs that a cut leaves over are looked up again: what was committed meanwhile may repeat them. */
+  again(inputs: readonly Input[]): void {
+    for (const input of inputs) this.#seen.delete(input)
+  }
+
+  /** Third round, rare: roots behind forwards. */
+  async #forwards(inputs: readonly Input[]): Promise<void> {
+    for (;;) {
+      const rows = new Set<ProfileKey>()
+      for (const input of inputs) {
+        if (input.kind !== 'event') continue
+        const smallest = must(input.record.identifiers[0], 'an event has an identifier').key
+        let key = this.#task.memory.leaf(smallest)?.leaf?.key
+        for (let row = key && this.#task.memory.rows.get(key); row instanceof Forward; row = this.#task.memory.rows.get(key)) key = row.to
+        if (key) this.#noteRow(key, rows)
+      }
+      if (rows.size === 0) return
+      await this.rows([...rows])
+    }
+  }
+
+  #note(input: Input, leaves: Set<IdentifierKey>, rows: Set<ProfileKey>): void {
+    const { memory } = this.#task
+    const noteLeaf = (x: IdentifierKey): void => {
+      if (!memory.leaves.has(x)) leaves.add(x)
+    }
+    switch (input.kind) {
+      case 'event': {
+        const smallest = must(input.record.identifiers[0], 'an event has an identifier').key
+        noteLeaf(smallest)
+        if (!memory.leaves.has(smallest)) this.#noteRow(profileKey(smallest, 0), rows)
+        return
+      }
+      case 'exchange': {
+        const { leaf, row, founding } = rowsOf(input.message)
+        if (leaf !== undefined) noteLeaf(leaf)
+        if (row !== undefined) this.#noteRow(row, rows)
+        if (founding !== undefined) this.#noteRow(profileKey(founding, 0), rows)
+        return
+      }
+      case 'timer':
+      case 'fill':
+      case 'trim':
+        this.#noteRow(input.key, rows)
+        return
+      default:
+    }
+  }
+
+  #noteRow(key: ProfileKey, rows: Set<ProfileKey>): void {
+    const { memory, partition, limits } = this.#task
+    if (!memory.rows.has(key) && homeOf(key, limits.partitions) === partition) rows.add(key)
+  }
+
+  async #load(events: (Input & { kind: 'event' })[], leaves: Set<IdentifierKey>, rows: Set<ProfileKey>): Promise<void> {
+    if (events.length === 0 && leaves.size === 0 && rows.size === 0) return
+    const { generation } = this.#task.state
+    const leafList = [...leaves]
+    const rowList = [...rows]
+    const keys: string[] = []
+    for (const e of events) keys.push(dedupeKey(generation, e.record.messageHash))
+    if (generation > 0) for (const e of events) keys.push(dedupeKey(generation - 1, e.record.messageHash))
+    for (const x of leafList) keys.push(leafKey(x))
+    for (const key of rowList) keys.push(profileRowKey(key))
+    this.#task.metrics.rowsRead += keys.length
+    const values = await this.#task.rows.getMany(keys)
+    let at = 0
+    for (const e of events) e.repeated = values[at++] !== undefined
+    if (generation > 0) for (const e of events) e.repeated ||= values[at++] !== undefined
+    for (const x of leafList) this.#putLeaf(x, values[at++])
+    for (const key of rowList) this.#putRow(key, values[at++])
+  }
+
+  #putLeaf(x: IdentifierKey, value: Buffer | undefined): void {
+    const { memory } = this.#task
+    if (!memory.leaves.has(x)) memory.setLeaf(x, value && decodeLeaf(value), 0)
+  }
+
+  #putRow(key: ProfileKey, value: Buffer | undefined): void {
+    const { memory } = this.#task
+    if (!memory.rows.has(key)) memory.setRow(key, value ? decodeProfileRow(key, value) : new Absent())
+  }
+
+  /** Loads profile rows. */
+  async rows(keys: readonly ProfileKey[]): Promise<void> {
+    const missing = keys.filter((key) => !this.#task.memory.rows.has(key))
+    if (missing.length === 0) return
+    this.#task.metrics.rowsRead += missing.length
+    const values = await this.#task.rows.getMany(missing.map(profileRowKey))
+    for (const [i, key] of missing.entries()) this.#putRow(key, values[i])
+  }
+
+  /** Brings in what an input said that it wants. */
+  async wanted(wanted: Wanted, batch: Batch): Promise<void> {
+    await this.#load([], wanted.leaves, wanted.rows)
+    for (const [key, groups] of wanted.groups) await this.#groups(key, groups)
+    for (const key of wanted.timelines) {
+      const p = this.#profile(key)
+      p.timeline = await this.#suffixed(`t${key}`)
+      batch.withTimeline.add(p)
+    }
+    for (const key of wanted.audits) {
+      const p = this.#profile(key)
+      p.audit = await this.#suffixed(`u${key}`)
+      batch.withTimeline.add(p)
+    }
+  }
+
+  async #groups(key: ProfileKey, groups: readonly number[]): Promise<void> {
+    this.#task.metrics.rowsRead += groups.length
+    const values = await this.#task.rows.getMany(groups.map((g) => groupKey(key, g)))
+    const state = must(this.#profile(key).segments, 'groups belong to a born root')
+    for (const [i, group] of groups.entries()) segmentState.attachGroup(state, group, must(values[i], 'a split-off group has a row'))
+  }
+
+  async #suffixed(prefix: string): Promise<Suffixed[]> {
+    const out: Suffixed[] = []
+    const scan = this.#task.rows.scan(prefixRange(prefix))
+    for (;;) {
+      const page = await scan.next(1000)
+      if (page.length === 0) break
+      for (const [key, value] of page) out.push([key.slice(prefix.length), value])
+    }
+    await scan.close()
+    this.#task.metrics.rowsRead += out.length
+    return out
+  }
+
+  #profile(key: ProfileKey): Profile {
+    const row = this.#task.memory.row(key)
+    if (!(row instanceof Profile)) throw new TypeError('a wanted timeline belongs to a root in memory')
+    return row
+  }
+}

@@ -1,0 +1,52 @@
+// How large a segment would be: evaluates an unsaved definition on every profile of a host, on throw-away states.
+// Owns nothing; reads in pages, so that live work goes on between them.
+import type { Where } from '../operators/definition.ts'
+import type { Host } from './host.ts'
+import { prefixRange, profileKeyOf } from './keys.ts'
+import { AppliedEvent, decodeProfileRow, decodeTimelineRow, Profile } from './profile.ts'
+import type { Answer } from './query.ts'
+import { type Preview, previewOf } from './segment-state.ts'
+import type { Task } from './task.ts'
+
+const PROFILES_PER_PAGE = 128
+
+export async function preview(host: Host, where: Where): Promise<Answer> {
+  const plan = previewOf(where)
+  let size = 0
+  let total = 0
+  for (const task of host.tasks.values()) {
+    await task.durable()
+    const scan = task.rows.scan(prefixRange('p'))
+    for (;;) {
+      const page = await scan.next(PROFILES_PER_PAGE)
+      if (page.length === 0) break
+      for (const [rowKey, value] of page) {
+        const p = decodeProfileRow(profileKeyOf(rowKey), value)
+        if (!(p instanceof Profile) || !p.segments) continue
+        total++
+        if (await holds(task, p, plan)) size++
+      }
+      await host.ports.pause()
+    }
+    await scan.close()
+  }
+  return { kind: 'preview', size, total }
+}
+
+async function holds(task: Task, p: Profile, plan: Preview): Promise<boolean> {
+  const now = Math.max(task.state.now, p.asOf)
+  const events: AppliedEvent[] = []
+  if (plan.readsEvents) {
+    const scan = task.rows.scan(prefixRange(`t${p.key}`))
+    for (;;) {
+      const page = await scan.next(1000)
+      if (page.length === 0) break
+      for (const [, value] of page) {
+        const { record } = decodeTimelineRow(value)
+        if (record.at <= now) events.push(new AppliedEvent(record))
+      }
+    }
+    await scan.close()
+  }
+  return plan.holds({ traits: { get: (name) => p.trait(name) }, timeline: events, now })
+}

@@ -1,0 +1,239 @@
+// Questions that the main thread asks a host about its partitions. Owns what is read for an answer; changes nothing.
+//
+// 1. What an answer shows is durable: rows in memory that aren't yet are waited for.
+import { TributaryError } from '../core/errors.ts'
+import type { Json, JsonObject } from '../core/event.ts'
+import type { IdentifierKey, ProfileKey } from '../core/identifier.ts'
+import { decodeLeaf } from '../identity/codec.ts'
+import type { Where } from '../operators/definition.ts'
+import type { Host } from './host.ts'
+import { leafKey, prefixRange, profileKeyOf, profileRowKey, publicKey } from './keys.ts'
+import { STREAMS } from './outbox.ts'
+import { preview } from './preview.ts'
+import { decodeProfileRow, decodeTimelineRow, Forward, Profile, readRowHead } from './profile.ts'
+import { publicIdText } from './public-id.ts'
+import { readMemberships } from './segment-state.ts'
+import type { Task } from './task.ts'
+
+/** Positions by partition: everything before is asked for. */
+export type Ends = readonly (readonly [partition: number, input: number])[]
+
+export type Question =
+  | { readonly kind: 'leaf'; readonly partition: number; readonly x: IdentifierKey }
+  | { readonly kind: 'public'; readonly partition: number; readonly id: string }
+  | { readonly kind: 'profile'; readonly partition: number; readonly key: ProfileKey }
+  | { readonly kind: 'rows'; readonly partition: number; readonly key: ProfileKey; readonly what: 'timeline' | 'audit'; readonly after: string; readonly limit: number }
+  | { readonly kind: 'memberships'; readonly partition: number; readonly key: ProfileKey }
+  | { readonly kind: 'members'; readonly partition: number; readonly segment: number; readonly after: ProfileKey; readonly limit: number }
+  | { readonly kind: 'preview'; readonly where: Where }
+  | { readonly kind: 'finished'; readonly ends: Ends }
+  | { readonly kind: 'settled'; readonly ends: Ends; readonly now?: number }
+  | { readonly kind: 'isFinished'; readonly ends: Ends }
+  | { readonly kind: 'status' }
+
+export interface PartitionFacts {
+  readonly partition: number
+  readonly phase: string
+  readonly reason?: string
+  readonly input: number
+  readonly now: number
+  readonly profiles: number
+  readonly activeVersion: number
+  readonly sweptVersion: number
+  readonly progress: number
+  readonly sizes: readonly (readonly [segment: number, size: number])[]
+  readonly metrics: Readonly<Record<string, number>>
+}
+
+export type ProfileFacts =
+  | { readonly forward: ProfileKey }
+  | {
+      readonly id: string
+      readonly identifiers: { namespace: string; value: string }[]
+      readonly traits: JsonObject
+      readonly segments: readonly number[]
+      readonly createdAt: number
+      readonly updatedAt: number
+      readonly position: string
+    }
+
+export type Answer =
+  | { readonly kind: 'done' }
+  | { readonly kind: 'key'; readonly key?: ProfileKey }
+  | { readonly kind: 'profile'; readonly profile?: ProfileFacts }
+  | { readonly kind: 'rows'; readonly rows: readonly (readonly [suffix: string, value: Uint8Array])[]; readonly more: boolean }
+  | { readonly kind: 'memberships'; readonly memberships: readonly (readonly [segment: number, seq: number, member: boolean])[] }
+  | { readonly kind: 'members'; readonly members: readonly { key: ProfileKey; id: string; userId: string }[]; readonly more: boolean }
+  | { readonly kind: 'preview'; readonly size: number; readonly total: number }
+  | { readonly kind: 'clean'; readonly clean: boolean; readonly received: number }
+  | { readonly kind: 'status'; readonly partitions: readonly PartitionFacts[] }
+
+export async function answer(host: Host, q: Question): Promise<Answer> {
+  switch (q.kind) {
+    case 'leaf':
+      return leaf(taskOf(host, q.partition), q.x)
+    case 'public': {
+      const task = taskOf(host, q.partition)
+      const [row] = await task.rows.getMany([publicKey(q.id)])
+      return row ? { kind: 'key', key: row.toString('latin1') } : { kind: 'key' }
+    }
+    case 'profile':
+      return profile(taskOf(host, q.partition), q.key)
+    case 'rows':
+      return suffixedRows(taskOf(host, q.partition), q)
+    case 'memberships':
+      return memberships(taskOf(host, q.partition), q.key)
+    case 'members':
+      return members(taskOf(host, q.partition), q)
+    case 'preview':
+      return preview(host, q.where)
+    case 'finished':
+      await host.until(() => isFinished(host, q.ends))
+      return { kind: 'done' }
+    case 'isFinished':
+      return { kind: 'clean', clean: isFinished(host, q.ends), received: host.received }
+    case 'settled':
+      await settled(host, q.ends, q.now)
+      return { kind: 'done' }
+    case 'status':
+      return { kind: 'status', partitions: [...host.tasks.values()].map(facts) }
+  }
+}
+
+function taskOf(host: Host, partition: number): Task {
+  const task = host.tasks.get(partition)
+  if (!task) throw new TypeError(`partition ${partition} is not on this host`)
+  if (task.phase === 'stopped') throw new TributaryError('partition_stopped', `partition ${partition} has stopped: ${task.stopReason?.message}`)
+  return task
+}
+
+async function leaf(task: Task, x: IdentifierKey): Promise<Answer> {
+  const known = task.memory.leaf(x)
+  if (known) {
+    const key = known.leaf?.key
+    await task.durable()
+    return key === undefined ? { kind: 'key' } : { kind: 'key', key }
+  }
+  const [row] = await task.rows.getMany([leafKey(x)])
+  return row ? { kind: 'key', key: decodeLeaf(row).key } : { kind: 'key' }
+}
+
+/** A row as it stands, and whether it must be waited for. */
+async function rowOf(task: Task, key: ProfileKey): Promise<{ row: Profile | Forward | undefined; inMemory: boolean }> {
+  const known = task.memory.row(key)
+  if (known instanceof Profile || known instanceof Forward) return { row: known, inMemory: true }
+  const [value] = await task.rows.getMany([profileRowKey(key)])
+  return { row: value && decodeProfileRow(key, value), inMemory: false }
+}
+
+async function profile(task: Task, key: ProfileKey): Promise<Answer> {
+  const { row, inMemory } = await rowOf(task, key)
+  const facts = row && profileFacts(task, row)
+  if (inMemory) await task.durable()
+  return facts ? { kind: 'profile', profile: facts } : { kind: 'profile' }
+}
+
+function profileFacts(task: Task, row: Profile | Forward): ProfileFacts | undefined {
+  if (row instanceof Forward) return { forward: row.to }
+  if (!row.segments) return undefined
+  const traits: JsonObject = {}
+  for (const [name, t] of row.traits) if (t.value !== undefined) Object.defineProperty(traits, name, { value: t.value as Json, enumerable: true })
+  const segments: number[] = []
+  for (const [segment, m] of row.segments.memberships) if (m.in) segments.push(segment)
+  return {
+    id: publicIdText(row.publicId),
+    identifiers: [...row.root.ids.values()].map(({ identifier }) => ({ namespace: identifier.namespace, value: identifier.value })),
+    traits,
+    segments,
+    createdAt: row.createdAt,
+    updatedAt: row.updatedAt,
+    position: `${task.partition}:${task.state.input}`,
+  }
+}
+
+async function suffixedRows(task: Task, q: Question & { kind: 'rows' }): Promise<Answer> {
+  await task.durable()
+  const prefix = `${q.what === 'timeline' ? 't' : 'u'}${q.key}`
+  const range = prefixRange(prefix)
+  const gte = q.after === '' ? range.gte : `${prefix}${q.after}\u0000`
+  const scan = task.rows.scan({ gte, lt: range.lt })
+  const page = await scan.next(q.limit + 1)
+  await scan.close()
+  const rows = page.slice(0, q.limit).map(([key, value]) => [key.slice(prefix.length), value] as const)
+  return { kind: 'rows', rows, more: page.length > q.limit }
+}
+
+async function memberships(task: Task, key: ProfileKey): Promise<Answer> {
+  const { row, inMemory } = await rowOf(task, key)
+  const list: [number, number, boolean][] = []
+  if (row instanceof Profile && row.segments) for (const [segment, m] of row.segments.memberships) list.push([segment, m.seq, m.in])
+  if (inMemory) await task.durable()
+  return { kind: 'memberships', memberships: list.sort((a, b) => a[0] - b[0]) }
+}
+
+const MEMBERS_PER_SCAN = 256
+
+async function members(task: Task, q: Question & { kind: 'members' }): Promise<Answer> {
+  await task.durable()
+  const scan = task.rows.scan({ gte: q.after === '' ? 'p' : `${profileRowKey(q.after)}\u0000`, lt: prefixRange('p').lt })
+  const found: { key: ProfileKey; id: string; userId: string }[] = []
+  try {
+    for (;;) {
+      const page = await scan.next(MEMBERS_PER_SCAN)
+      if (page.length === 0) return { kind: 'members', members: found, more: false }
+      for (const [rowKey, value] of page) {
+        const key = profileKeyOf(rowKey)
+        const head = readRowHead(key, value)
+        if (!head || !readMemberships(head.rest).get(q.segment)?.in) continue
+        if (found.length === q.limit) return { kind: 'members', members: found, more: true }
+        found.push({ key, id: publicIdText(head.publicId), userId: head.userId })
+      }
+    }
+  } finally {
+    await scan.close()
+  }
+}
+
+/** True when this host has committed its share of `ends` and keeps nothing open that was caused before them. */
+function isFinished(host: Host, ends: Ends): boolean {
+  for (const [partition, input] of ends) {
+    const task = host.tasks.get(partition)
+    if (task && task.committedInput < input) return false
+  }
+  for (const task of host.tasks.values()) {
+    const { open } = task.openness()
+    for (const [partition, input] of ends) {
+      const first = open.get(partition)
+      if (first !== undefined && first < input) return false
+    }
+  }
+  return true
+}
+
+async function settled(host: Host, ends: Ends, now: number | undefined): Promise<void> {
+  await host.until(() => isFinished(host, ends) && (now === undefined || [...host.tasks.values()].every((t) => t.firedThrough() >= now)))
+  const seqs = [...host.tasks.values()].map((task) => ({ task, n: task.state.n, seqs: { ...task.state.seqs } }))
+  await host.until(() => seqs.every(({ task, n, seqs }) => task.durableN >= n && STREAMS.every((s) => task.hasRelayed(s, seqs[s]))))
+}
+
+function facts(task: Task): PartitionFacts {
+  const { state } = task
+  const { progress } = task.sweepProgress()
+  return {
+    partition: task.partition,
+    phase: task.phase,
+    ...(task.stopReason ? { reason: task.stopReason.message } : {}),
+    input: task.committedInput,
+    now: state.now,
+    profiles: state.profiles,
+    activeVersion: state.activeVersion,
+    sweptVersion: state.sweptVersion,
+    progress,
+    sizes: [...task.sizes],
+    metrics: { ...task.metrics, cacheBytes: task.memory.bytes, cachedRows: task.memory.rows.size, repeated: state.repeated, applied: state.applied, pendingBytes: task.rows.pendingBytes },
+  }
+}
+
+export function timelineEntry(value: Uint8Array): ReturnType<typeof decodeTimelineRow> {
+  return decodeTimelineRow(Buffer.from(value))
+}

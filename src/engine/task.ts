@@ -1,0 +1,660 @@
+// The task of one partition: read ▸ prefetch ▸ execute ▸ commit ▸ relay. The only writer of its partition's rows.
+// Owns the loop, the pipeline of commits and the failure rules; the rules of execution are in execute.ts.
+//
+//   opening ──▶ running ──▶ stopping ──▶ closed
+//                  └──────▶ stopped  (a broken invariant; nothing more is committed)
+//
+// 1. At most one commit is in flight, and one batch executed behind it.
+// 2. Nothing is relayed, confirmed or shown before the commit that holds it is durable.
+// 3. When execute throws, what the batch dirtied is dropped and read anew, the batch runs input by input, and only the thrower
+//    is set aside. A throwing message or control record, and every broken invariant, stops the partition.
+// 4. The store follows the journal: rows wait in memory and are applied in stretches; execution waits when they pile up.
+import { InvariantError, invariant, must } from '../core/assert.ts'
+import { Writer } from '../core/bytes.ts'
+import type { Clock } from '../core/clock.ts'
+import { TributaryError } from '../core/errors.ts'
+import type { ProfileKey } from '../core/identifier.ts'
+import { decodeMessage } from '../identity/codec.ts'
+import { causesIn } from '../identity/messages.ts'
+import type { LogReader, LogWriter } from '../log/log.ts'
+import type { PendingRows } from '../state/pending.ts'
+import { Batch, type Sent } from './batch.ts'
+import { type Openness, openness } from './causes.ts'
+import { type CommitRows, decodeOutboxRow, encodeBatch, readSizes } from './commit.ts'
+import type { TaskLimits } from './config.ts'
+import { Executor, type ExecutorSurroundings, type Input } from './execute.ts'
+import { Gather } from './gather.ts'
+import { CommitCounter, encodeCommit, replayCommits } from './journal.ts'
+import { exchangeKey, META_KEY, outboxKey, prefixRange, profileKeyOf, timerKey } from './keys.ts'
+import { Memory } from './memory.ts'
+import { type Block, STREAM_LETTER, STREAMS, type Stream } from './outbox.ts'
+import type { Definitions } from './definitions.ts'
+import { Prefetch } from './prefetch.ts'
+import { Profile } from './profile.ts'
+import { Relay } from './relay.ts'
+import { copyTaskState, decodeTaskState, emptyTaskState, type TaskState } from './task-state.ts'
+import { Timers } from './timers.ts'
+
+export type TaskPhase = 'opening' | 'running' | 'stopping' | 'closed' | 'stopped'
+
+/** What the host does for its tasks. */
+export interface TaskHost {
+  readonly clock: Clock
+  /** How far `now` may follow the clock with inputs drained: never past an unfinished acceptance anywhere in the process. */
+  allowedNow(): number
+  relay(partition: number, stream: Stream, payload: Buffer, lastSeq: number): void
+  exchange(origin: number, sent: Sent): void
+  /** Tells the origin that everything up to `seq` is durable here. */
+  confirm(origin: number, target: number, seq: number): void
+  committed(partition: number, input: number, stamp: number): void
+  /** The task has nothing to do until it is woken. */
+  idle(partition: number): void
+  stopped(partition: number, reason: Error): void
+  /** Lets other tasks and reads run. */
+  pause(): Promise<void>
+}
+
+export interface TaskOptions {
+  readonly partition: number
+  readonly limits: TaskLimits
+  readonly definitions: Definitions
+  readonly events: LogReader
+  readonly journal: { readonly writer: LogWriter; readonly reader: LogReader }
+  readonly rows: PendingRows
+  readonly host: TaskHost
+}
+
+interface InFlight {
+  readonly n: number
+  readonly done: Promise<void>
+}
+
+export class Task {
+  readonly partition: number
+  readonly limits: TaskLimits
+  readonly definitions: Definitions
+  readonly rows: PendingRows
+  readonly memory = new Memory()
+  readonly sizes = new Map<number, number>()
+  readonly timers = new Timers()
+  readonly busy = new Map<ProfileKey, Profile>()
+  readonly metrics = { commits: 0, journalBytes: 0, inputs: 0, events: 0, transitions: 0, rowsRead: 0, cuts: 0, failures: 0, appliedRows: 0 }
+  phase: TaskPhase = 'opening'
+  stopReason: Error | undefined
+  #state: TaskState
+  readonly #options: TaskOptions
+  readonly #host: TaskHost
+  readonly #surroundings: ExecutorSurroundings
+  readonly #executor: Executor
+  readonly #prefetch: Prefetch
+  readonly #gather: Gather
+  #relay: Relay
+  #queue: Input[] = []
+  #inFlight: InFlight | undefined
+  #durableN = 0
+  /** Where the next replay may begin once the store has caught up. */
+  #lastPosition = -1
+  #applying: Promise<void> | undefined
+  #storedOutbox: Record<Stream, number> = { transitions: 0, merges: 0, deadLetters: 0 }
+  #storedExchange: number[]
+  #storedTimers = -1
+  readonly #confirmed: number[]
+  #committedInput = 0
+  readonly #awaiting: { readonly n: number; resolve(): void; reject(error: Error): void }[] = []
+  #oldestOpen = Number.POSITIVE_INFINITY
+  #wake: (() => void) | undefined
+  #awake = false
+  #loop: Promise<void> | undefined
+  readonly #w = new Writer(1 << 16)
+
+  constructor(options: TaskOptions) {
+    this.#options = options
+    this.#host = options.host
+    this.partition = options.partition
+    this.limits = options.limits
+    this.definitions = options.definitions
+    this.rows = options.rows
+    this.#state = emptyTaskState(options.limits.partitions)
+    this.#storedExchange = new Array(options.limits.partitions).fill(0)
+    this.#confirmed = new Array(options.limits.partitions).fill(0)
+    this.#surroundings = {
+      partition: this.partition,
+      limits: this.limits,
+      definitions: this.definitions,
+      memory: this.memory,
+      timers: this.timers,
+      sizes: this.sizes,
+      busy: this.busy,
+      batch: new Batch(),
+      state: this.#state,
+      overgrown: new Set(),
+      seenBefore: new Set(),
+      lastStamp: 0,
+    }
+    this.#executor = new Executor(this.#surroundings)
+    this.#prefetch = new Prefetch(this)
+    this.#gather = new Gather(this, options.events)
+    this.#relay = new Relay({ relay: () => {}, exchange: () => {} }, this.#state)
+  }
+
+  get state(): Readonly<TaskState> {
+    return this.#state
+  }
+
+  // ---- opening
+
+  /** Reads back the truth: store, then the journal behind it; then what was not yet relayed goes out again. */
+  async open(): Promise<void> {
+    invariant(this.phase === 'opening', 'a task is opened once')
+    const { journal } = this.#options
+    const stored = await this.#readState()
+    const counter = new CommitCounter(stored.claim, stored.n)
+    const end = await replayCommits(journal.reader, this.partition, this.rows.appliedPosition() + 1, (commit, position) => {
+      if (counter.counts(commit)) this.rows.commit(position, commit.rows, commit.deletedRanges)
+      this.#lastPosition = position
+    })
+    this.#lastPosition = Math.max(this.#lastPosition, end - 1, this.rows.appliedPosition())
+    this.#setState(await this.#readState())
+    this.#state.claim = counter.claim + 1
+    this.#durableN = this.#state.n
+    this.#committedInput = this.#state.input
+    await this.#readSizes()
+    await this.#readBusy()
+    this.#relay = new Relay(
+      {
+        relay: (stream, payload, lastSeq) => this.#host.relay(this.partition, stream, payload, lastSeq),
+        exchange: (sent) => this.#host.exchange(this.partition, sent),
+      },
+      this.#state,
+    )
+    await this.#relayAgain()
+    this.#noteOpen()
+    this.#host.committed(this.partition, this.#state.input, 0)
+  }
+
+  #setState(state: TaskState): void {
+    this.#state = state
+    this.#surroundings.state = state
+  }
+
+  async #readState(): Promise<TaskState> {
+    const [row] = await this.rows.getMany([META_KEY])
+    return row ? decodeTaskState(row, this.limits.partitions) : emptyTaskState(this.limits.partitions)
+  }
+
+  async #readSizes(): Promise<void> {
+    this.sizes.clear()
+    await this.#scan('z', (key, value) => {
+      readSizes((key.charCodeAt(1) << 16) | (key.charCodeAt(2) << 8) | key.charCodeAt(3), value, this.sizes)
+    })
+  }
+
+  async #readBusy(): Promise<void> {
+    this.busy.clear()
+    const keys: ProfileKey[] = []
+    await this.#scan('s', (key) => void keys.push(profileKeyOf(key)))
+    await this.#prefetch.rows(keys)
+    for (const key of keys) {
+      const row = this.memory.row(key)
+      invariant(row instanceof Profile, 'a busy row belongs to a root')
+      row.busy = true
+      this.busy.set(key, row)
+    }
+  }
+
+  async #scan(prefix: string, visit: (key: string, value: Buffer) => void): Promise<void> {
+    const scan = this.rows.scan(prefixRange(prefix))
+    for (;;) {
+      const page = await scan.next(1000)
+      if (page.length === 0) break
+      for (const [key, value] of page) visit(key, value)
+    }
+    await scan.close()
+  }
+
+  async #relayAgain(): Promise<void> {
+    const { relayed, acked } = this.#state
+    const blocks: [Stream, Block][] = []
+    for (const stream of STREAMS) {
+      await this.#scan(`o${STREAM_LETTER[stream]}`, (key, value) => {
+        const lastSeq = seqOf(key, 2)
+        if (lastSeq > relayed[stream]) blocks.push([stream, decodeOutboxRow(lastSeq, value)])
+        this.#storedOutbox[stream] = Math.max(this.#storedOutbox[stream], lastSeq)
+      })
+    }
+    const sent: Sent[] = []
+    await this.#scan('x', (key, value) => {
+      const target = (key.charCodeAt(1) << 8) | key.charCodeAt(2)
+      const seq = seqOf(key, 3)
+      this.#storedExchange[target] = Math.max(this.#storedExchange[target] ?? 0, seq)
+      if (seq > (acked[target] ?? 0)) sent.push({ target, seq, bytes: value, causes: causesIn(decodeMessage(value)) })
+    })
+    this.#relay.commit(blocks, sent, this.#state.seqs)
+  }
+
+  // ---- the loop
+
+  start(): void {
+    invariant(this.phase === 'opening', 'a task is started once, after opening')
+    this.phase = 'running'
+    this.#loop = this.#run().catch((error: Error) => this.#stop(error))
+  }
+
+  /** Something to do may have come. */
+  wake(): void {
+    this.#awake = true
+    const wake = this.#wake
+    this.#wake = undefined
+    wake?.()
+  }
+
+  /** Resolves when everything executed by now is durable. */
+  durable(): Promise<void> {
+    const n = this.#state.n + (this.#surroundings.batch.isEmpty ? 0 : 1)
+    if (n <= this.#durableN) return Promise.resolve()
+    if (this.phase === 'stopped') return Promise.reject(this.#stoppedError())
+    return new Promise((resolve, reject) => {
+      this.#awaiting.push({ n, resolve, reject })
+    })
+  }
+
+  #stoppedError(): TributaryError {
+    return new TributaryError('partition_stopped', `partition ${this.partition} has stopped: ${this.stopReason?.message}`)
+  }
+
+  #answerAwaiting(): void {
+    const { length } = this.#awaiting
+    for (let i = 0; i < length; i++) {
+      const w = must(this.#awaiting.shift(), 'index in range')
+      if (this.phase === 'stopped') w.reject(this.#stoppedError())
+      else if (w.n <= this.#durableN) w.resolve()
+      else this.#awaiting.push(w)
+    }
+  }
+
+  async #run(): Promise<void> {
+    while (this.phase === 'running') {
+      this.#awake = false
+      await this.#gather.into(this.#queue)
+      if (this.#queue.length > 0) {
+        await this.#step()
+        continue
+      }
+      if (this.#inFlight) {
+        await this.#inFlight.done
+        continue
+      }
+      if (this.rows.shouldApply(this.#host.clock.monotonicMs())) this.#startApply()
+      this.#host.idle(this.partition)
+      if (!this.#awake) await this.#sleep()
+    }
+    await this.#inFlight?.done
+  }
+
+  #sleep(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve
+    })
+  }
+
+  /** One batch: as much of the queue as has its rows in memory. */
+  async #step(): Promise<void> {
+    while (this.rows.isFull) await (this.#applying ?? this.#startApply())
+    await this.#prefetch.inputs(this.#queue)
+    const { wanted, failed } = await this.#execute()
+    if (failed) {
+      await this.#recover(failed)
+      return
+    }
+    await this.#commit()
+    if (!wanted) return
+    this.metrics.cuts++
+    this.#prefetch.again(this.#queue)
+    if (wanted.needsScan) await this.#inFlight?.done
+    await this.#prefetch.wanted(wanted, this.#surroundings.batch)
+  }
+
+  async #execute(limit = Number.POSITIVE_INFINITY): Promise<{ wanted?: ReturnType<Executor['execute']>; failed?: Error }> {
+    const s = this.#surroundings
+    const undo = copyTaskState(this.#state)
+    let done = 0
+    const slice = this.#slice()
+    this.#executor.moveTo(this.#gather.nowAllowed)
+    try {
+      for (const input of this.#queue) {
+        if (done >= limit) break
+        const wanted = this.#executor.execute(input)
+        if (wanted) {
+          this.#queue = this.#queue.slice(done)
+          return { wanted }
+        }
+        done++
+        const pause = done % 8 === 0 ? slice() : undefined
+        if (pause) await pause
+      }
+      this.#queue = this.#queue.slice(done)
+      return {}
+    } catch (error) {
+      if (error instanceof InvariantError || error instanceof TributaryError) throw error
+      this.#setState(undo)
+      s.batch = new Batch()
+      return { failed: error as Error }
+    }
+  }
+
+  // ---- commit
+
+  async #commit(): Promise<void> {
+    const s = this.#surroundings
+    const batch = s.batch
+    if (batch.isEmpty) return
+    await this.#inFlight?.done
+    this.#state.n++
+    this.#state.firedThrough = Math.max(this.#state.firedThrough, this.#firedThrough())
+    Object.assign(this.#state.relayed, this.#watermarks())
+    this.#dropDead(batch)
+    const commit = await encodeBatch(batch, { limits: this.limits, memory: this.memory, sizes: this.sizes, state: this.#state, pause: this.#slice() })
+    s.seenBefore = batch.seen
+    s.batch = new Batch()
+    const payload = this.#encode(commit)
+    const n = this.#state.n
+    const position = this.#options.journal.writer.append(this.partition, payload)
+    const taken = this.#takenMarks()
+    const stamp = s.lastStamp
+    const seqs = { ...this.#state.seqs }
+    const input = this.#state.input
+    const beyond = this.timers.beyond
+    this.#count(batch, payload.length)
+    const done = this.#options.journal.writer.sync().then(() => {
+      this.#lastPosition = position
+      this.rows.commit(position, commit.rows, commit.deletedRanges)
+      this.#durableN = n
+      this.#inFlight = undefined
+      this.#answerAwaiting()
+      this.timers.committed(this.timers.beyond - beyond)
+      this.#relay.commit(commit.blocks, batch.sent, seqs)
+      for (const [origin, mark] of taken) this.#host.confirm(origin, this.partition, mark)
+      this.#committedInput = input
+      this.#noteOpen()
+      this.#host.committed(this.partition, input, stamp)
+      this.memory.evict(this.limits.cacheBytes, n)
+      if (!this.#applying && this.rows.shouldApply(this.#host.clock.monotonicMs())) this.#startApply()
+    })
+    this.#inFlight = { n, done }
+    done.catch((error: Error) => this.#stop(error))
+  }
+
+  /** Marks that moved since the last commit: what to confirm to their origins. */
+  #takenMarks(): [number, number][] {
+    const taken: [number, number][] = []
+    for (const [origin, mark] of this.#state.marks.entries()) {
+      if (mark === this.#confirmed[origin]) continue
+      this.#confirmed[origin] = mark
+      taken.push([origin, mark])
+    }
+    return taken
+  }
+
+  /** Lets others run once a slice is used up. */
+  #slice(): () => Promise<void> | undefined {
+    const { clock } = this.#host
+    let ends = clock.monotonicMs() + this.limits.sliceMs
+    return () => {
+      if (clock.monotonicMs() < ends) return undefined
+      return this.#host.pause().then(() => {
+        ends = clock.monotonicMs() + this.limits.sliceMs
+      })
+    }
+  }
+
+  #encode(commit: CommitRows): Buffer {
+    this.#w.reset()
+    encodeCommit({ claim: this.#state.claim, n: this.#state.n, rows: commit.rows, deletedRanges: commit.deletedRanges }, this.#w)
+    return this.#w.take()
+  }
+
+  #count(batch: Batch, journalBytes: number): void {
+    this.metrics.commits++
+    this.metrics.journalBytes += journalBytes
+    this.metrics.inputs += batch.inputs
+    this.metrics.events += batch.events
+    this.metrics.transitions += batch.transitionsEmitted
+  }
+
+  /** Every timer due by then has fired: neither in the heap, nor in the queue, nor still in the store. */
+  #firedThrough(): number {
+    let through = Math.min(this.#state.now, this.timers.nextDue() - 1, this.timers.loadedThrough.due - 1)
+    for (const input of this.#queue) if (input.kind === 'timer') through = Math.min(through, input.due - 1)
+    return through
+  }
+
+  #watermarks(): Record<Stream, number> {
+    return {
+      transitions: this.#relay.watermark('transitions'),
+      merges: this.#relay.watermark('merges'),
+      deadLetters: this.#relay.watermark('deadLetters'),
+    }
+  }
+
+  /** Deletes what has died by watermark, where an apply had written it to the store. */
+  #dropDead(batch: Batch): void {
+    const { relayed, acked, firedThrough } = this.#state
+    for (const stream of STREAMS) {
+      if (this.#storedOutbox[stream] === 0 || relayed[stream] < this.#storedOutbox[stream]) continue
+      const letter = STREAM_LETTER[stream]
+      batch.deletedRanges.push([outboxKey(letter, 0), outboxKey(letter, this.#storedOutbox[stream] + 1)])
+      this.#storedOutbox[stream] = 0
+    }
+    for (const [target, stored] of this.#storedExchange.entries()) {
+      if (stored === 0 || (acked[target] ?? 0) < stored) continue
+      batch.deletedRanges.push([exchangeKey(target, 0), exchangeKey(target, stored + 1)])
+      this.#storedExchange[target] = 0
+    }
+    if (this.#storedTimers >= 0 && firedThrough >= this.#storedTimers) {
+      batch.deletedRanges.push([timerKey(0, ''), timerKey(this.#storedTimers + 1, '')])
+      this.#storedTimers = -1
+    }
+  }
+
+  // ---- the store behind the journal (4)
+
+  #startApply(): Promise<void> {
+    this.#applying ??= this.rows
+      .apply(this.#lastPosition, (key) => this.#isDead(key))
+      .then(
+        () => {
+          this.#applying = undefined
+          this.wake()
+        },
+        (error: Error) => {
+          this.#stop(error)
+        },
+      )
+    return this.#applying
+  }
+
+  /** True for rows that died by watermark; notes those that reach the store. */
+  #isDead(key: string): boolean {
+    const kind = key.charCodeAt(0)
+    if (kind === 111 /* o */) {
+      const stream = must(
+        STREAMS.find((s) => STREAM_LETTER[s] === key[1]),
+        'a stream of the registry',
+      )
+      const seq = seqOf(key, 2)
+      if (seq <= this.#state.relayed[stream]) return true
+      this.#storedOutbox[stream] = Math.max(this.#storedOutbox[stream], seq)
+      return false
+    }
+    if (kind === 120 /* x */) {
+      const target = (key.charCodeAt(1) << 8) | key.charCodeAt(2)
+      const seq = seqOf(key, 3)
+      if (seq <= (this.#state.acked[target] ?? 0)) return true
+      this.#storedExchange[target] = Math.max(this.#storedExchange[target] ?? 0, seq)
+      return false
+    }
+    if (kind === 105 /* i */) {
+      const due = seqOf(key, 1, 6)
+      if (due <= this.#state.firedThrough) return true
+      this.#storedTimers = Math.max(this.#storedTimers, due)
+    }
+    return false
+  }
+
+  /** Makes the journal before some position unnecessary; returns that position. */
+  async barrier(): Promise<number> {
+    return (await this.rows.barrier()) + 1
+  }
+
+  // ---- failures (3)
+
+  async #recover(error: Error): Promise<void> {
+    this.metrics.failures++
+    const s = this.#surroundings
+    await this.#inFlight?.done
+    await this.#forget()
+    while (this.#queue.length > 0) {
+      this.#prefetch.again(this.#queue)
+      await this.#prefetch.inputs(this.#queue.slice(0, 1))
+      const result = await this.#execute(1)
+      if (result.wanted) await this.#prefetch.wanted(result.wanted, s.batch)
+      else if (result.failed) {
+        await this.#forget()
+        this.#setAside(must(this.#queue.shift(), 'the thrower heads the queue'), result.failed ?? error)
+      }
+      await this.#commit()
+      await this.#inFlight?.done
+    }
+  }
+
+  /** Drops every decoded row and counter that the failed batch may have touched: the committed rows are the undo. */
+  async #forget(): Promise<void> {
+    this.#surroundings.batch = new Batch()
+    this.memory.clear()
+    this.#surroundings.seenBefore = new Set()
+    await this.#readSizes()
+    await this.#readBusy()
+  }
+
+  #setAside(input: Input, error: Error): void {
+    const s = this.#surroundings
+    if (input.kind === 'exchange' || input.kind === 'clock' || input.kind === 'definitions' || input.kind === 'swept') throw error
+    const reason = `${error.name}: ${error.message}`
+    s.batch.inputs++
+    if (input.kind === 'event' || input.kind === 'unreadable') {
+      s.state.input = input.next
+      const message = input.kind === 'event' ? { messageId: input.record.messageId, event: input.record.name } : undefined
+      s.batch.deadLetters.add({ code: 'execution_failed', reason, at: s.state.now, message })
+    } else s.batch.deadLetters.add({ code: 'execution_failed', reason: `${input.kind} of a profile: ${reason}`, at: s.state.now })
+  }
+
+  #stop(error: Error): void {
+    if (this.phase === 'stopped' || this.phase === 'closed') return
+    this.phase = 'stopped'
+    this.stopReason = error
+    this.#answerAwaiting()
+    this.#host.stopped(this.partition, error)
+  }
+
+  // ---- from the host
+
+  /** An exchange message arrived. Repeats are dropped by the mark, at the latest when executed. */
+  receive(origin: number, seq: number, bytes: Buffer): void {
+    this.#gather.receive(origin, seq, bytes)
+    this.wake()
+  }
+
+  relayed(stream: Stream, seq: number): void {
+    this.#relay.relayed(stream, seq)
+  }
+
+  confirmed(target: number, seq: number): void {
+    this.#relay.confirmed(target, seq)
+    this.#state.acked[target] = Math.max(this.#state.acked[target] ?? 0, seq)
+    this.#noteOpen()
+  }
+
+  /** All timers due by this instant have fired, as far as memory tells. */
+  firedThrough(): number {
+    return this.#firedThrough()
+  }
+
+  /** True when a stream's log has everything up to `seq`. */
+  hasRelayed(stream: Stream, seq: number): boolean {
+    return this.#relay.watermark(stream) >= seq
+  }
+
+  /** When the next timer in memory is due. */
+  nextDue(): number {
+    return this.timers.nextDue()
+  }
+
+  openness(): Openness {
+    return openness(this.#relay.unconfirmed(), this.busy.values())
+  }
+
+  /** The oldest acceptance stamp that this partition keeps open, as of its last commit or confirmation. */
+  get oldestOpen(): number {
+    return this.#oldestOpen
+  }
+
+  #noteOpen(): void {
+    this.#oldestOpen = this.openness().oldestStamp
+  }
+
+  /** True when there is nothing left to do without new input or the passing of time. */
+  get isIdle(): boolean {
+    return (
+      this.#queue.length === 0 &&
+      this.#gather.isDrained &&
+      this.#inFlight === undefined &&
+      this.#surroundings.batch.isEmpty &&
+      this.#relay.isIdle &&
+      this.busy.size === 0
+    )
+  }
+
+  sweepProgress(): { version: number; progress: number } {
+    return this.#gather.sweepProgress()
+  }
+
+  get overgrown(): Set<ProfileKey> {
+    return this.#surroundings.overgrown
+  }
+
+  get host(): TaskHost {
+    return this.#host
+  }
+
+  /** The events position up to which everything is durably executed. */
+  get committedInput(): number {
+    return this.#committedInput
+  }
+
+  get journalEnd(): number {
+    return this.#lastPosition + 1
+  }
+
+  get durableN(): number {
+    return this.#durableN
+  }
+
+  /** Finishes the batch under way and commits; then nothing more is read. */
+  async close(): Promise<void> {
+    if (this.phase === 'running') this.phase = 'stopping'
+    this.wake()
+    await this.#loop
+    await this.#applying
+    if (this.phase === 'stopping') {
+      await this.rows.apply(this.#lastPosition, (key) => this.#isDead(key))
+      this.phase = 'closed'
+    }
+  }
+}
+
+/** The big-endian number in a row key. */
+function seqOf(key: string, from: number, size = 7): number {
+  let x = 0
+  for (let i = from; i < from + size; i++) x = x * 256 + key.charCodeAt(i)
+  return x
+}

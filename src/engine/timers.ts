@@ -1,0 +1,132 @@
+// Timers of one partition in memory: those due first, in a heap; the rest lie in the store and are loaded in stretches.
+// Owns which timers are in memory; does not own the rows, nor `armedAt`, by which the task tells a stale timer from a live one.
+//
+// 1. Every committed or uncommitted timer with (due, key) at or below `loadedThrough` is in the heap.
+// 2. The heap may hold stale and repeated entries; firing one that isn't the profile's `armedAt` does nothing.
+import type { ProfileKey } from '../core/identifier.ts'
+
+export interface Timer {
+  readonly due: number
+  readonly key: ProfileKey
+}
+
+export class TimerHeap {
+  #items: Timer[] = []
+
+  get size(): number {
+    return this.#items.length
+  }
+
+  peek(): Timer | undefined {
+    return this.#items[0]
+  }
+
+  push(timer: Timer): void {
+    const items = this.#items
+    let i = items.length
+    items.push(timer)
+    while (i > 0) {
+      const up = (i - 1) >> 1
+      const parent = items[up] as Timer
+      if (!before(timer, parent)) break
+      items[i] = parent
+      i = up
+    }
+    items[i] = timer
+  }
+
+  pop(): Timer | undefined {
+    const items = this.#items
+    const first = items[0]
+    const last = items.pop()
+    if (first === undefined || last === undefined || items.length === 0) return first
+    let i = 0
+    for (;;) {
+      let child = 2 * i + 1
+      if (child >= items.length) break
+      if (child + 1 < items.length && before(items[child + 1] as Timer, items[child] as Timer)) child++
+      if (!before(items[child] as Timer, last)) break
+      items[i] = items[child] as Timer
+      i = child
+    }
+    items[i] = last
+    return first
+  }
+
+  clear(): void {
+    this.#items = []
+  }
+}
+
+function before(a: Timer, b: Timer): boolean {
+  return a.due < b.due || (a.due === b.due && a.key < b.key)
+}
+
+export class Timers {
+  readonly #heap = new TimerHeap()
+  #loadedDue = -1
+  #loadedKey = ''
+  /** Armed beyond what is loaded and perhaps not yet visible to a scan. */
+  #beyond: Timer[] = []
+  #scanning = false
+
+  /** Timers up to here are all in the heap. */
+  get loadedThrough(): Timer {
+    return { due: this.#loadedDue, key: this.#loadedKey }
+  }
+
+  get inMemory(): number {
+    return this.#heap.size
+  }
+
+  #isLoaded(t: Timer): boolean {
+    return t.due < this.#loadedDue || (t.due === this.#loadedDue && t.key <= this.#loadedKey)
+  }
+
+  arm(timer: Timer): void {
+    if (this.#isLoaded(timer)) this.#heap.push(timer)
+    else this.#beyond.push(timer)
+  }
+
+  /** A scan behind `loadedThrough` begins: until it ends, nothing armed is forgotten. */
+  scanBegins(): void {
+    this.#scanning = true
+  }
+
+  /** Everything armed before the last commit's batch is visible to scans that begin from now on. */
+  committed(uncommitted: number): void {
+    if (!this.#scanning && this.#beyond.length > uncommitted) this.#beyond = this.#beyond.slice(this.#beyond.length - uncommitted)
+  }
+
+  /** How many were armed beyond what is loaded. */
+  get beyond(): number {
+    return this.#beyond.length
+  }
+
+  /** Takes in the timers of a scan that began after `loadedThrough` and ended at `through`. */
+  loaded(timers: readonly Timer[], through: Timer): void {
+    for (const t of timers) this.#heap.push(t)
+    this.#scanning = false
+    this.#loadedDue = through.due
+    this.#loadedKey = through.key
+    const beyond = this.#beyond
+    this.#beyond = []
+    for (const t of beyond) this.arm(t)
+  }
+
+  /** The first timer, if it is due by `now`. */
+  takeDue(now: number): Timer | undefined {
+    const first = this.#heap.peek()
+    if (first === undefined || first.due > now) return undefined
+    return this.#heap.pop()
+  }
+
+  /** Puts a taken timer back (a batch that was cut or failed). */
+  giveBack(timer: Timer): void {
+    this.#heap.push(timer)
+  }
+
+  nextDue(): number {
+    return this.#heap.peek()?.due ?? Number.POSITIVE_INFINITY
+  }
+}

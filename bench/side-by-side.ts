@@ -1,4 +1,4 @@
-// This engine and the Kafka Streams peer in turn, on the same files: preloaded events, until all are worked off.
+// This engine and the Kafka Streams peer in turn, on the same events: preloaded events, until all are worked off.
 //   npm run bench:side-by-side -- --peer DIR --peer-build DIR --peer-work DIR --bootstrap HOST:PORT [--broker-pid PID]
 //       [--events 1000000] [--users 1000000] [--segments 50] [--runs 3] [--threads 2] [--ours COMMAND] [--json]
 //
@@ -22,7 +22,7 @@ export interface Options {
   readonly segments: number
   readonly runs: number
   readonly threads: number
-  /** The command that runs ours; --json, --events FILE and --segments FILE are added. */
+  /** The command that runs ours; --json, --n, --users and --segments are added. It makes its events itself: the same, as they come from one seed. */
   readonly ours: string
   readonly json: boolean
 }
@@ -112,9 +112,10 @@ function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = 
   return execFileSync(command, args, { encoding: 'utf8', env, stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 64 << 20 })
 }
 
-function runOurs(o: Options, files: Files): Run {
+function runOurs(o: Options): Run {
   const [command = '', ...args] = o.ours.split(' ')
-  return ourRun(run(command, [...args, '--json', '--events', files.events, '--segments', files.segments]))
+  const sizes = ['--n', String(o.events), '--users', String(o.users), '--segments', String(o.segments)]
+  return ourRun(run(command, [...args, '--json', ...sizes]))
 }
 
 function runPeer(o: Options, files: Files): Run {
@@ -131,7 +132,7 @@ export function sideBySide(o: Options, say: (line: string) => void): Row[] {
   const peer: Run[] = []
   for (let round = 0; round < o.runs; round++) {
     const turns = [
-      { name: 'ours', take: () => ours.push(runOurs(o, files)), of: ours },
+      { name: 'ours', take: () => ours.push(runOurs(o)), of: ours },
       { name: 'peer', take: () => peer.push(runPeer(o, files)), of: peer },
     ]
     for (const { name, take, of } of round % 2 === 0 ? turns : turns.reverse()) {

@@ -44,7 +44,7 @@ function options(): Options {
   }
 }
 
-test('both run in turn on the same files, and the order changes', () => {
+test('both run in turn on the same events, and the order changes', () => {
   const said: string[] = []
   const rows = sideBySide(options(), (line) => said.push(line))
   const calls = readFileSync(CALLS, 'utf8')
@@ -53,9 +53,9 @@ test('both run in turn on the same files, and the order changes', () => {
     .map((line) => JSON.parse(line) as string[])
   expect(calls.map((c) => c[0])).toEqual(['ours', 'peer', 'peer', 'ours'])
   const [ours = [], peer = []] = calls
-  const events = ours[3] ?? ''
-  expect(ours.slice(1, 6)).toEqual(['--json', '--events', events, '--segments', join(dir, 'segments-50.json')])
-  expect(peer).toContain(`file=${events}`)
+  expect(ours.slice(1, 8)).toEqual(['--json', '--n', '100', '--users', '10', '--segments', '50'])
+  const events = join(dir, 'side-100-10.ndjson')
+  expect(peer).toEqual(expect.arrayContaining(['preload', `file=${events}`, `segments=${join(dir, 'segments-50.json')}`, 'threads=2']))
   expect(peer.at(-1)).toBe('host:1')
   expect(readFileSync(events, 'utf8').trim().split('\n').length).toBe(100)
   expect(said.length).toBe(4)

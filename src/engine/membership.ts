@@ -44,13 +44,12 @@ export class Affected {
     }
   }
 
-  /** Evaluates them (1, 2). `only` leaves out those that it says no to. */
-  settle(member: Member, at: number, emit: Emit, only?: (segment: CompiledSegment) => boolean): void {
+  /** Evaluates them (1, 2). */
+  settle(member: Member, at: number, emit: Emit): void {
     const segments = this.#segments
     if (segments.length > 1) segments.sort((a, b) => a.number - b.number)
     for (const segment of segments) {
-      if (only === undefined || only(segment))
-        setMembership(member, segment.number, segment.test(member), (m) => emit(segment.number, m, at))
+      setMembership(member, segment.number, segment.test(member), (m) => emit(segment.number, m, at))
     }
     segments.length = 0
   }

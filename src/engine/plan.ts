@@ -17,7 +17,6 @@ export interface PlanChanges {
 
 /** Where plans come from (definitions.ts). */
 export interface PlanSource {
-  planAt(version: number): Plan
   /** Whether an id was ever put. */
   knows(id: string): boolean
   numberOf(id: string): number
@@ -67,11 +66,6 @@ export class Plan {
   groupOfTrait(name: string): PlanGroup | undefined {
     const number = this.#source.groupOfTrait(name)
     return number === undefined ? undefined : this.groups[number]
-  }
-
-  /** The plan of an earlier version. */
-  before(version: number): Plan {
-    return version === this.version ? this : this.#source.planAt(version)
   }
 
   changesSince(version: number): PlanChanges {

@@ -19,7 +19,7 @@ import { Affected, type Emit, type Member, type Membership, readConditions, read
 import type { Plan } from './plan.ts'
 import type { EventView, PlanAccumulator, PlanGroup } from './plan-group.ts'
 import { NO_STATES, rebuildSlots, replaceState, type States, statesFrom } from './refill.ts'
-import type { CompiledSegment, ConditionRef } from './segment-tree.ts'
+import type { ConditionRef } from './segment-tree.ts'
 
 export type { Emit } from './membership.ts'
 
@@ -88,10 +88,8 @@ const keep = { need: { windowMs: 0, newest: 0, ceiling: 0 }, now: 0 }
 const found: PlanAccumulator[] = []
 const NOTHING: JsonObject = {}
 
-/** The plan that a state is filled for, and which segments it may still decide: those that `plan` has not changed since. */
-function planOf(plan: Plan, state: SegmentState): { actual: Plan; only?: (segment: CompiledSegment) => boolean } {
-  if (state.version === plan.version) return { actual: plan }
-  return { actual: plan.before(state.version), only: (segment) => plan.segments[segment.number] === segment }
+function assertFilled(plan: Plan, state: SegmentState): void {
+  invariant(state.version === plan.version, `a state filled to version ${state.version} is used with that plan, not ${plan.version} (1)`)
 }
 
 export interface EventStep {
@@ -106,19 +104,19 @@ export interface EventStep {
 /** Applies an event whose instant is at or before `now`; flips due by `now` have happened (2). */
 export function applyEvent(plan: Plan, state: SegmentState, step: EventStep): void {
   const { event, traits, changedTraits, now, emit } = step
-  const { actual, only } = planOf(plan, state)
+  assertFilled(plan, state)
   affected.begin()
-  if (state.flipsAt === -NEVER) readStale(actual, state, now)
-  for (const number of actual.groupsOfEvent(event.name)) {
-    const group = actual.groups[number]
+  if (state.flipsAt === -NEVER) readStale(plan, state, now)
+  for (const number of plan.groupsOfEvent(event.name)) {
+    const group = plan.groups[number]
     if (group !== undefined && group.accumulators.length > 0) addEvent(state, group, event, now)
   }
   for (const name of changedTraits) {
-    const group = actual.groupOfTrait(name)
+    const group = plan.groupOfTrait(name)
     if (group !== undefined) readTrait(state.groupFor(group), group, traits.get(name), now, affected)
   }
   state.refreshFlips()
-  affected.settle(state, now, emit, only)
+  affected.settle(state, now, emit)
 }
 
 function addEvent(state: SegmentState, plan: PlanGroup, event: EventView, now: number): void {
@@ -166,18 +164,18 @@ function readStale(plan: Plan, state: SegmentState, now: number): void {
 /** Lets all flips due by `now` happen, one by one, at their own instants. */
 export function flipsDue(plan: Plan, state: SegmentState, traits: TraitsView, now: number, emit: Emit): void {
   if (state.flipsAt > now) return
-  const { actual, only } = planOf(plan, state)
+  assertFilled(plan, state)
   while (state.flipsAt <= now) {
     const at = state.flipsAt === -NEVER ? now : state.flipsAt
     affected.begin()
     for (const group of state.groups.values()) {
       if (group.flipsAt > at) continue
-      const plan = must(actual.groups[group.number], 'a filled group is in the plan (1)')
-      if (plan.trait !== undefined) for (const slot of group.open()) slot.state = traits.get(plan.trait)
-      readDue(group, plan, at, affected)
+      const planned = must(plan.groups[group.number], 'a filled group is in the plan (1)')
+      if (planned.trait !== undefined) for (const slot of group.open()) slot.state = traits.get(planned.trait)
+      readDue(group, planned, at, affected)
     }
     state.refreshFlips()
-    affected.settle(state, at, emit, only)
+    affected.settle(state, at, emit)
   }
 }
 

@@ -189,6 +189,14 @@ describe('merge', () => {
     expect(shown(out.survivor)).toEqual(['exited a #4 at 1030 (timer)', 'entered a #5 at 1032 (merge)'])
     expect(shown(mine.advance(2000))).toEqual(['exited a #6 at 1036 (timer)'])
   })
+  test('events that wait for their instant wait on in the survivor', () => {
+    const [mine, theirs] = [new SegmentOracle(), new SegmentOracle()]
+    for (const oracle of [mine, theirs]) oracle.define('two', where({ event: 'A', count: { gte: 2 } }), 0)
+    mine.apply(event('A', 1005), 1000)
+    theirs.apply(event('A', 1020), 1000)
+    mine.merge(theirs, 1010, 'mine')
+    expect(shown(mine.advance(2000))).toEqual(['entered two #1 at 1020 (timer)'])
+  })
 })
 
 describe('the flips of the oracle itself', () => {

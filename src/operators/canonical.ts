@@ -24,7 +24,7 @@ export function sortedText(json: unknown): string {
   })
 }
 
-export function canonicalWhere(where: Where): Json {
+function canonicalWhere(where: Where): Json {
   if ('all' in where) return { all: unordered(where.all.map(canonicalWhere)) }
   if ('any' in where) return { any: unordered(where.any.map(canonicalWhere)) }
   if ('not' in where) return { not: canonicalWhere(where.not) }
@@ -67,7 +67,7 @@ interface Measure extends Comparators {
   readonly distinct?: string
 }
 
-export function canonicalFilter(filter: EventFilter): JsonObject {
+function canonicalFilter(filter: EventFilter): JsonObject {
   const terms = Object.entries(filter).map(([path, term]) => [path, canonicalComparators(typeof term === 'object' ? term : { eq: term })])
   return Object.fromEntries(terms) as JsonObject
 }
@@ -76,7 +76,7 @@ function canonicalRecency(recency: Recency): JsonObject {
   return 'within' in recency ? { within: durationMs(recency.within) } : { before: durationMs(recency.before) }
 }
 
-export function canonicalComparators(comparators: Comparators): JsonObject {
+function canonicalComparators(comparators: Comparators): JsonObject {
   return Object.fromEntries(Object.entries(comparators).map(([name, argument]) => [name, canonicalArgument(name, argument as Json)]))
 }
 

@@ -1,9 +1,12 @@
 import { describe, expect, test } from 'vitest'
+import type { CarriedEvent } from '../../src/identity/messages.ts'
+import { Root } from '../../src/identity/root.ts'
+import { WAITING_BYTES_PER_ROOT } from '../../src/identity/rules.ts'
 import { checkFinal } from './checks.ts'
 import { seeded, seedsOf } from './random.ts'
 import { reference, summaryOf } from './reference.ts'
 import { identifiersOf, limitsOf, type RunOptions, randomFeed, randomUniverse, run, runSchedule } from './universes.ts'
-import { isBroken, UNLIMITED, type Universe, World } from './world.ts'
+import { isBroken, type Mutation, UNLIMITED, type Universe, World } from './world.ts'
 
 /** Runs the seeds and fails with the first that breaks. */
 function everySeed(count: number, one: (seed: number) => void): void {
@@ -59,6 +62,29 @@ describe('any interleaving', SLOW, () => {
       expect(world.audits.filter((a) => a.action === 'created')).toHaveLength(1)
     })
   })
+})
+
+/** So many bytes that whoever waits for a birth is born at once. */
+const FAT = Buffer.alloc(WAITING_BYTES_PER_ROOT + 1)
+const fatten = <T extends { event: CarriedEvent }>(one: T): T => ({ ...one, event: { ...one.event, bytes: FAT } })
+
+const bornEarly: Mutation = {
+  onReceive(m, at) {
+    const row = m.kind === 'event' || m.kind === 'handover' ? at.rows.get(m.to) : undefined
+    if (!(row instanceof Root) || row.isBorn || m.cause.position % 2 === 0) return m
+    if (m.kind === 'event') return fatten(m)
+    return m.kind === 'handover' && m.root.publicId === undefined ? { ...m, root: { ...m.root, waiting: m.root.waiting.map(fatten) } } : m
+  },
+}
+
+test('roots that are born before their links are settled merge later, and nothing is lost', SLOW, () => {
+  let early = 0
+  let usual = 0
+  everySeed(seedsOf(600), (seed) => {
+    early += run(seed, { mutation: bornEarly }).merges.length
+    usual += run(seed).merges.length
+  })
+  expect(early).toBeGreaterThan(usual)
 })
 
 describe('a settled feed', SLOW, () => {

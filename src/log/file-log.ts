@@ -82,7 +82,7 @@ export class FileLogWriter implements LogWriter {
   readonly #ends: Float64Array
   #endOrdinal: number
   readonly #released: Float64Array
-  #trimming: Promise<void> | undefined
+  #trimming: Promise<void> = Promise.resolve()
   #failed: TributaryError | undefined
   #isClosed = false
 
@@ -207,9 +207,9 @@ export class FileLogWriter implements LogWriter {
   /** Deletes the segments that retention lets go. Runs by itself after a release and whenever a segment is closed. */
   trim(): Promise<void> {
     if (this.#failed) return Promise.reject(this.#failed)
-    this.#trimming ??= this.#dropSegments().finally(() => {
-      this.#trimming = undefined
-    })
+    // Behind the one under way, which may already have looked at what this call is about.
+    this.#trimming = this.#trimming.then(() => this.#dropSegments())
+    this.#trimming.catch(() => undefined)
     return this.#trimming
   }
 

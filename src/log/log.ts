@@ -34,6 +34,8 @@ export interface LogReader {
   readonly partitions: number
   /** First position still kept. */
   first(partition: number): number
+  /** Where `end` and `endOrdinal` lag behind what this reader was told: brings them up to date. */
+  refresh?(): Promise<void>
   /** One past the last durable record that this reader knows of. */
   end(partition: number): number
   /** Durable records of one partition from `from` on, in order: at least one if there is any, at most the limits. Throws data_corrupt for a position below `first`; an empty array at `end`. */

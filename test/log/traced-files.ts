@@ -13,6 +13,8 @@ export class TracedFiles implements LogFiles {
   /** While set, datasync waits for it. */
   gate: Promise<void> | undefined
   readonly #open = new Set<LogFile>()
+  /** Names of open files: a file goes on under its new name. */
+  readonly #names = new Map<LogFile, string>()
 
   /** Descriptors not yet closed. */
   get openCount(): number {
@@ -44,25 +46,26 @@ export class TracedFiles implements LogFiles {
   async open(path: string, mode: OpenMode): Promise<LogFile> {
     const file = await systemFiles.open(path, mode)
     this.#open.add(file)
-    const name = basename(path)
+    this.#names.set(file, basename(path))
+    const nameNow = (): string => this.#names.get(file) ?? ''
     return {
       read: async (into, offset, length, position) => {
         const read = await file.read(into, offset, length, position)
-        this.bytesRead.set(name, (this.bytesRead.get(name) ?? 0) + read)
+        this.bytesRead.set(nameNow(), (this.bytesRead.get(nameNow()) ?? 0) + read)
         return read
       },
       write: (from, offset, length, position) =>
-        this.#do('write', name, () => file.write(from, offset, Math.min(length, this.maxWrite), position)),
+        this.#do('write', nameNow(), () => file.write(from, offset, Math.min(length, this.maxWrite), position)),
       datasync: () =>
-        this.#do('datasync', name, async () => {
+        this.#do('datasync', nameNow(), async () => {
           await this.gate
           await file.datasync()
         }),
-      sync: () => this.#do('sync', name, () => file.sync()),
-      truncate: (bytes) => this.#do('truncate', name, () => file.truncate(bytes)),
+      sync: () => this.#do('sync', nameNow(), () => file.sync()),
+      truncate: (bytes) => this.#do('truncate', nameNow(), () => file.truncate(bytes)),
       size: () => file.size(),
       close: () =>
-        this.#do('close', name, () => {
+        this.#do('close', nameNow(), () => {
           this.#open.delete(file)
           return file.close()
         }),
@@ -73,7 +76,10 @@ export class TracedFiles implements LogFiles {
     return systemFiles.list(directory)
   }
   rename(from: string, to: string): Promise<void> {
-    return this.#do('rename', basename(to), () => systemFiles.rename(from, to))
+    return this.#do('rename', basename(to), async () => {
+      await systemFiles.rename(from, to)
+      for (const [file, name] of this.#names) if (name === basename(from)) this.#names.set(file, basename(to))
+    })
   }
   remove(path: string): Promise<void> {
     return this.#do('remove', basename(path), () => systemFiles.remove(path))

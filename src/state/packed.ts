@@ -95,18 +95,54 @@ export function visitBatch(packed: Buffer, visitor: BatchVisitor): void {
 
 /** The bytes of many keys as views of one buffer. */
 export function keyViews(keys: readonly string[]): Buffer[] {
+  return unpackKeys(packKeys(keys))
+}
+
+export function packKeys(keys: readonly string[]): Buffer<ArrayBuffer> {
   let bytes = 0
-  for (const key of keys) bytes += key.length
-  const all = Buffer.allocUnsafe(bytes)
-  const views = new Array<Buffer>(keys.length)
+  for (const key of keys) bytes += 2 + key.length
+  const packed = Buffer.allocUnsafeSlow(bytes)
+  let at = 0
+  for (const key of keys) at = putKey(packed, at, key)
+  return packed
+}
+
+export function unpackKeys(packed: Buffer): Buffer[] {
+  const keys: Buffer[] = []
+  for (let at = 0; at < packed.length; ) {
+    const from = at + 2
+    at = from + packed.readUInt16LE(at)
+    keys.push(packed.subarray(from, at))
+  }
+  return keys
+}
+
+/** Packs stored values, or their absence, in the order of the keys that were asked for. */
+export function packValues(values: readonly (Buffer | undefined | null)[]): Buffer<ArrayBuffer> {
+  let bytes = 0
+  for (const value of values) bytes += 4 + (value?.length ?? 0)
+  const packed = Buffer.allocUnsafeSlow(bytes)
+  let at = 0
+  for (const value of values) {
+    // A stored value is never empty.
+    at = packed.writeUInt32LE(value?.length ?? 0, at)
+    if (!value) continue
+    packed.set(value, at)
+    at += value.length
+  }
+  return packed
+}
+
+/** The values of `packValues`, checked; they are views. */
+export function unpackValues(packed: Buffer, keys: readonly string[]): (Buffer | undefined)[] {
+  const values = new Array<Buffer | undefined>(keys.length).fill(undefined)
   let at = 0
   for (let i = 0; i < keys.length; i++) {
-    const key = keys[i] as string
-    all.write(key, at, 'latin1')
-    views[i] = all.subarray(at, at + key.length)
-    at += key.length
+    const from = at + 4
+    at = from + packed.readUInt32LE(at)
+    if (at > from) values[i] = openValue(keys[i] as string, packed.subarray(from, at))
   }
-  return views
+  return values
 }
 
 /** Packs rows as a binding's iterator gives them: key, stored value, key, stored value … */

@@ -1,8 +1,11 @@
-// The Store on rocksdb-native, whose calls all run on threads of their own.
+// The Store on rocksdb-native, whose calls all run on threads of their own: for platforms that nxt has no binary for.
 //
 // 1. The binding keeps pointers into key and value buffers until a flush resolves: batches are packed copies, never changed after.
-// 2. Writes are carried out in the order of the calls: each begins when the one before has ended.
-// 3. The database is closed only once its scans are; an open one would wait for ever.
+// 2. Hence the thread that opened a database must close it before it ends. If it is terminated, or dies of an error, while a write
+//    is under way, the binding goes on with memory that was freed, and rows nobody wrote end up in the database. (The death of the
+//    whole process, also by kill -9, does no harm.)
+// 3. Writes are carried out in the order of the calls: each begins when the one before has ended.
+// 4. The database is closed only once its scans are; an open one would wait for ever.
 import RocksDB, { type RowStream } from 'rocksdb-native'
 import { invariant } from '../core/assert.ts'
 import { toBinary } from '../core/bytes.ts'

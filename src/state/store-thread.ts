@@ -1,43 +1,51 @@
-// The store thread: makes the blocking calls of the nxt binding (writes and scans) for all databases of one host. The host owns
-// the databases and reads single rows itself; this thread works on them through their handles. It lives as a worker of the
-// host's thread, so that it has always ended when the host's thread closes a database.
+// The store thread: owns all nxt databases of one host and makes the binding's calls, many of which block. It lives as a worker of
+// the host's thread; a host sends it requests and gets one reply to each (rocksdb-nxt.ts).
 //
-// 1. Requests are carried out in the order of their arrival, each to its end: nothing here awaits.
+// 1. Writes to a database are carried out in the order of their arrival. Reads don't wait for writes that came before them: between
+//    two writes all requests that have arrived are taken in, so that a read waits for one write at most.
 // 2. A batch is atomic. The binding can't put range deletes into a batch: ranges of few rows become deletes of these rows. A
 //    batch with larger ranges is first stored whole under REDO_KEY, then carried out; the last step removes it. What was
-//    interrupted is redone when the database is attached. The host lets no read run meanwhile.
-// 3. A database's iterators are closed before it is detached.
+//    interrupted is redone when the database is opened. No read of the database runs meanwhile.
+// 3. The binding does not check that a database is open: none is closed with a call under way (the host sees to that) or with an
+//    iterator open.
+// 4. Every request is answered. A value that the binding fails to read in the background ends up as an uncaught exception, and the
+//    call that asked for it is never answered: then all reads under way are repeated in a way that reports errors.
 import { parentPort } from 'node:worker_threads'
-import binding, { type Database, type Iterator } from '@nxtedition/rocksdb/binding.js'
-import { must, unreachable } from '../core/assert.ts'
-import { packRows, REDO_KEY, visitBatch } from './packed.ts'
+import binding, { type Database, type Iterator, type OpenOptions } from '@nxtedition/rocksdb/binding.js'
+import { must } from '../core/assert.ts'
+import { packRows, packValues, REDO_KEY, unpackKeys, visitBatch } from './packed.ts'
 import { openValue, storedValue } from './value.ts'
 
 export type StoreRequest =
-  | { readonly op: 'attach'; readonly db: number; readonly handle: bigint }
-  | { readonly op: 'write'; readonly db: number; readonly packed: ArrayBuffer }
+  | { readonly op: 'open'; readonly dir: string; readonly options: OpenOptions }
+  | { readonly op: 'get'; readonly packed: ArrayBuffer }
+  | { readonly op: 'write'; readonly packed: ArrayBuffer }
   | {
       readonly op: 'scan'
-      readonly db: number
       readonly scan: number
       readonly gte: string
       readonly lt: string
       readonly reverse: boolean
       readonly limit: number
     }
-  | { readonly op: 'next'; readonly db: number; readonly scan: number; readonly limit: number }
-  | { readonly op: 'closeScan'; readonly db: number; readonly scan: number }
-  | { readonly op: 'detach'; readonly db: number }
+  | { readonly op: 'next'; readonly scan: number; readonly limit: number }
+  | { readonly op: 'closeScan'; readonly scan: number }
+  | { readonly op: 'close' }
 
-export interface StoreCall {
+type RequestOf<Op extends StoreRequest['op']> = StoreRequest & { readonly op: Op }
+
+export interface StoreCall<R extends StoreRequest = StoreRequest> {
   readonly id: number
-  readonly request: StoreRequest
+  /** The host's number for the database. */
+  readonly database: number
+  readonly request: R
 }
 
 export interface StoreReply {
   readonly id: number
   readonly error?: { readonly message: string; readonly code: string | undefined }
-  readonly rows?: ArrayBuffer
+  /** Rows or values, packed. */
+  readonly packed?: ArrayBuffer
 }
 
 /** Ranges of at most so many rows are deleted row by row: that leaves no range tombstones, which slow down every later read. */
@@ -46,62 +54,190 @@ const FEW_ROWS = 512
 const PAGE_BYTES = 1 << 20
 const NO_OPTIONS = {}
 
-interface Attached {
+interface Scan {
+  readonly iterator: Iterator
+  isFinished: boolean
+}
+
+class OpenDatabase {
   readonly db: Database
-  readonly scans: Map<number, { readonly iterator: Iterator; finished: boolean }>
+  readonly scans = new Map<number, Scan>()
+  readonly writes: StoreCall<RequestOf<'write'>>[] = []
+  /** Reads under way in the background. */
+  reads = 0
+  /** The next write waits until no read is under way; reads that arrive wait for it in turn (2). */
+  holdsReads = false
+  held: StoreCall<RequestOf<'get'>>[] = []
+
+  constructor(db: Database) {
+    this.db = db
+  }
+}
+
+interface Read {
+  readonly call: StoreCall<RequestOf<'get'>>
+  readonly database: OpenDatabase
+  readonly keys: Buffer[]
 }
 
 const port = must(parentPort, 'the store thread is a worker')
-const databases = new Map<number, Attached>()
+const databases = new Map<number, OpenDatabase>()
+const reads = new Set<Read>()
+/** Databases with writes, in the order of their turns. */
+const writing: OpenDatabase[] = []
+let isTurnDue = false
 const batch = binding.batch_init()
 
 port.on('message', (call: StoreCall) => {
-  try {
-    const rows = carryOut(call.request)
-    const reply: StoreReply = rows === undefined ? { id: call.id } : { id: call.id, rows }
-    port.postMessage(reply, rows === undefined ? [] : [rows])
-  } catch (error) {
-    const { message, code } = error as Error & { code?: string }
-    const reply: StoreReply = { id: call.id, error: { message, code } }
-    port.postMessage(reply)
-  }
+  answering(call.id, () => carryOut(call))
 })
 
-function carryOut(request: StoreRequest): ArrayBuffer | undefined {
-  if (request.op === 'attach') {
-    attach(request.db, request.handle)
-    return undefined
-  }
-  const attached = must(databases.get(request.db), 'a database is attached before it is used')
-  switch (request.op) {
-    case 'write':
-      write(attached.db, Buffer.from(request.packed))
-      return undefined
-    case 'scan': {
-      const range = { gte: Buffer.from(request.gte, 'latin1'), lt: Buffer.from(request.lt, 'latin1') }
-      const iterator = iterate(attached.db, range, { reverse: request.reverse, values: true })
-      attached.scans.set(request.scan, { iterator, finished: false })
-      return page(attached, request.scan, request.limit)
-    }
-    case 'next':
-      return page(attached, request.scan, request.limit)
-    case 'closeScan':
-      closeScan(attached, request.scan)
-      return undefined
-    case 'detach':
-      for (const scan of attached.scans.keys()) closeScan(attached, scan)
-      databases.delete(request.db)
-      return undefined
-    default:
-      return unreachable(request)
+process.on('uncaughtException', (error) => {
+  const repeated = [...reads]
+  const failures = repeated.filter((read) => !repeat(read))
+  // Not the doing of a read: let the thread die of it.
+  if (failures.length === 0) throw error
+})
+
+/** Runs one step of a call; what it throws is the answer. */
+function answering(id: number, step: () => void): boolean {
+  try {
+    step()
+    return true
+  } catch (error) {
+    refuse(id, error)
+    return false
   }
 }
 
-function attach(id: number, handle: bigint): void {
-  const db = binding.db_init(handle)
-  databases.set(id, { db, scans: new Map() })
+function answer(id: number, packed?: ArrayBuffer): void {
+  const reply: StoreReply = packed === undefined ? { id } : { id, packed }
+  port.postMessage(reply, packed === undefined ? [] : [packed])
+}
+
+function refuse(id: number, error: unknown): void {
+  const { message, code } = error as Error & { code?: string }
+  const reply: StoreReply = { id, error: { message, code } }
+  port.postMessage(reply)
+}
+
+function carryOut({ id, database: number, request }: StoreCall): void {
+  if (request.op === 'open') {
+    open({ id, database: number, request })
+    return
+  }
+  const database = must(databases.get(number), 'a database is open when it is used')
+  switch (request.op) {
+    case 'get':
+      if (database.holdsReads) database.held.push({ id, database: number, request })
+      else read({ id, database: number, request }, database)
+      return
+    case 'write':
+      database.writes.push({ id, database: number, request })
+      takeTurn(database)
+      return
+    case 'scan': {
+      const range = { gte: Buffer.from(request.gte, 'latin1'), lt: Buffer.from(request.lt, 'latin1') }
+      const iterator = iterate(database.db, range, { reverse: request.reverse, values: true })
+      database.scans.set(request.scan, { iterator, isFinished: false })
+      answer(id, page(database, request.scan, request.limit))
+      return
+    }
+    case 'next':
+      answer(id, page(database, request.scan, request.limit))
+      return
+    case 'closeScan':
+      closeScan(database, request.scan)
+      answer(id)
+      return
+    default:
+      for (const scan of database.scans.keys()) closeScan(database, scan)
+      databases.delete(number)
+      binding.db_close(database.db, (error) => (error ? refuse(id, error) : answer(id)))
+  }
+}
+
+function open({ id, database: number, request }: StoreCall<RequestOf<'open'>>): void {
+  const db = binding.db_init(request.dir)
+  binding.db_open(db, request.options, (error) => {
+    if (error) {
+      refuse(id, error)
+      return
+    }
+    const isRedone = answering(id, () => redo(db))
+    if (!isRedone) {
+      binding.db_close(db, () => {})
+      return
+    }
+    databases.set(number, new OpenDatabase(db))
+    answer(id)
+  })
+}
+
+/** Completes what was interrupted (2). */
+function redo(db: Database): void {
   const [interrupted] = binding.db_get_many_sync(db, [REDO_KEY], NO_OPTIONS)
   if (interrupted) stepByStep(db, Buffer.from(openValue('', interrupted)))
+}
+
+// ---- reads
+
+function read(call: StoreCall<RequestOf<'get'>>, database: OpenDatabase): void {
+  const one: Read = { call, database, keys: unpackKeys(Buffer.from(call.request.packed)) }
+  reads.add(one)
+  database.reads++
+  try {
+    binding.db_get_many(database.db, one.keys, NO_OPTIONS, (error, values) => {
+      if (!reads.has(one)) return
+      if (error) refuse(call.id, error)
+      else answer(call.id, packValues(values).buffer)
+      ended(one)
+    })
+  } catch (error) {
+    ended(one)
+    throw error
+  }
+}
+
+function ended(one: Read): void {
+  reads.delete(one)
+  const { database } = one
+  if (--database.reads === 0 && database.holdsReads) takeTurn(database)
+}
+
+/** Reads at once, in a way that reports errors (4). */
+function repeat(one: Read): boolean {
+  const { call, database, keys } = one
+  const isAnswered = answering(call.id, () => answer(call.id, packValues(binding.db_get_many_sync(database.db, keys, NO_OPTIONS)).buffer))
+  ended(one)
+  return isAnswered
+}
+
+// ---- writes
+
+function takeTurn(database: OpenDatabase): void {
+  if (!writing.includes(database)) writing.push(database)
+  if (isTurnDue) return
+  isTurnDue = true
+  // After the messages that have arrived, not after some time (1).
+  setImmediate(turn)
+}
+
+function turn(): void {
+  isTurnDue = false
+  const database = writing.shift()
+  if (!database) return
+  const call = must(database.writes[0], 'a database takes its turn to write')
+  const packed = Buffer.from(call.request.packed)
+  database.holdsReads = packed.readUInt32LE(0) > 0 && database.reads > 0
+  if (!database.holdsReads) {
+    database.writes.shift()
+    if (answering(call.id, () => write(database.db, packed))) answer(call.id)
+    for (const held of database.held.splice(0)) answering(held.id, () => read(held, database))
+    if (database.writes.length > 0) writing.push(database)
+  }
+  const next = writing.shift()
+  if (next) takeTurn(next)
 }
 
 function write(db: Database, packed: Buffer): void {
@@ -147,21 +283,29 @@ function firstKeys(db: Database, gte: Buffer, lt: Buffer): Buffer[] {
   }
 }
 
+// ---- scans
+
 function iterate(db: Database, range: { gte: Buffer; lt: Buffer }, what: { reverse: boolean; values: boolean }): Iterator {
-  return binding.iterator_init(db, { ...range, ...what, highWaterMarkBytes: PAGE_BYTES, keyEncoding: 'buffer', valueEncoding: 'buffer' })
+  return binding.iterator_init(db, {
+    ...range,
+    ...what,
+    highWaterMarkBytes: PAGE_BYTES,
+    keyEncoding: 'buffer',
+    valueEncoding: 'buffer',
+  })
 }
 
-function page(attached: Attached, id: number, limit: number): ArrayBuffer {
-  const scan = attached.scans.get(id)
-  if (!scan || scan.finished) return new ArrayBuffer(0)
+function page(database: OpenDatabase, id: number, limit: number): ArrayBuffer {
+  const scan = database.scans.get(id)
+  if (!scan || scan.isFinished) return new ArrayBuffer(0)
   const { rows, finished } = binding.iterator_nextv_sync(scan.iterator, limit)
-  scan.finished = finished
+  scan.isFinished = finished
   return packRows(rows).buffer
 }
 
-function closeScan(attached: Attached, id: number): void {
-  const scan = attached.scans.get(id)
+function closeScan(database: OpenDatabase, id: number): void {
+  const scan = database.scans.get(id)
   if (!scan) return
-  attached.scans.delete(id)
+  database.scans.delete(id)
   binding.iterator_close(scan.iterator)
 }

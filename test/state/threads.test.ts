@@ -23,7 +23,7 @@ const WRITER = `
 const { parentPort, workerData } = require('node:worker_threads')
 import(workerData.module).then(async ({ openStore }) => {
   const stores = []
-  for (const dir of workerData.dirs) stores.push(await openStore(workerData.kind, dir))
+  for (const dir of workerData.dirs) stores.push(await openStore('nxt', dir))
   parentPort.postMessage('open')
   for (let n = 1; ; n++) {
     const puts = [['counter', Buffer.from(String(n))]]
@@ -35,28 +35,29 @@ import(workerData.module).then(async ({ openStore }) => {
 })
 `
 
-for (const kind of ['nxt', 'native'] as const) {
-  test(`${kind}: a host thread that is terminated while writing leaves whole batches, and the databases can be opened`, async () => {
-    const dirs = ['a', 'b'].map((name) => join(dir, name))
-    for (let round = 0; round < 4; round++) {
-      const module = new URL('../../src/state/open-store.ts', import.meta.url).href
-      const worker = new Worker(WRITER, { eval: true, workerData: { module, kind, dirs }, execArgv: [] })
-      await new Promise<void>((resolve, reject) => {
-        worker.on('message', (message) => message === 'writing' && resolve())
-        worker.on('error', reject)
-      })
-      await new Promise((resolve) => setTimeout(resolve, round * 7))
-      await worker.terminate()
-      for (const each of dirs) {
-        const store = await openStore(kind, each)
-        const rows = await readAll(store)
-        await store.close()
-        expect(rows).toHaveLength(21)
-        expect(new Set(rows.map(([, value]) => value.trim())).size).toBe(1)
-      }
+// Not so with the native binding (rocksdb-native.ts, 2).
+test('a host thread that is terminated while writing leaves whole batches, and the databases can be opened', async () => {
+  const dirs = ['a', 'b'].map((name) => join(dir, name))
+  for (let round = 0; round < 4; round++) {
+    const module = new URL('../../src/state/open-store.ts', import.meta.url).href
+    const worker = new Worker(WRITER, { eval: true, workerData: { module, dirs }, execArgv: [] })
+    await new Promise<void>((resolve, reject) => {
+      worker.on('message', (message) => message === 'writing' && resolve())
+      worker.on('error', reject)
+    })
+    await new Promise((resolve) => setTimeout(resolve, round * 7))
+    await worker.terminate()
+    for (const each of dirs) {
+      const store = await openStore('nxt', each)
+      const rows = await readAll(store)
+      await store.close()
+      expect(rows).toHaveLength(21)
+      expect(new Set(rows.map(([, value]) => value.trim())).size).toBe(1)
     }
-  })
+  }
+})
 
+for (const kind of ['nxt', 'native'] as const) {
   test(`${kind}: a batch that was interrupted between two steps is completed when the database is opened`, async () => {
     const before = await openStore(kind, dir)
     await before.write({ puts: Array.from({ length: 2000 }, (_, i) => [number(i), text('old')] as const) })

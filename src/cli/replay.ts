@@ -21,7 +21,9 @@ Files hold Segment messages as NDJSON, one per line, plain or gzipped; - is stan
 retried. Messages without a messageId get one made from their place and contents, so a replay that is repeated within the
 server's dedupeWindow counts once. A sentAt is left out: it would move recorded instants. Exit code 1 if any message was rejected.
 
-With --clock, a server started with --clock manual is driven along the messages' own time.`,
+With --clock, a server started with --clock manual is driven along the messages' own time: everything up to the end of a step is
+sent, then the clock moves there. Messages so lie ahead of the clock and take effect when it reaches them (cause: timer). With
+--clock-first they come after it, late by up to a step (cause: event).`,
   flags: [
     ...CONNECTION,
     { name: 'batch', value: 'N', description: 'Messages per request (500).' },
@@ -29,6 +31,10 @@ With --clock, a server started with --clock manual is driven along the messages'
     { name: 'shift-to', value: 'TIME', description: 'Shift all timestamps so that the newest is now, or this ISO time.' },
     { name: 'clock', description: 'Drive the manual clock of the server along the timestamps, which must be in order.' },
     { name: 'step', value: 'TIME', description: `How far --clock moves at once (${DEFAULT_STEP}).` },
+    {
+      name: 'clock-first',
+      description: 'With --clock: move to the end of a step before its messages are sent; they arrive late by up to a step.',
+    },
     { name: 'speed', value: 'N', description: 'With --clock: so many times as fast as time.' },
     { name: 'duration', value: 'TIME', description: 'With --clock: take so long in all, such as 60s.' },
   ],
@@ -48,6 +54,7 @@ interface Plan {
   /** Where the newest timestamp is shifted to, ms. */
   readonly shiftTo: number | undefined
   readonly stepMs: number | undefined
+  readonly clockFirst: boolean
   readonly speed: number | undefined
   readonly durationMs: number | undefined
 }
@@ -56,7 +63,7 @@ function planOf(flags: Flags, io: Io): Plan {
   const files = flags.positionals
   if (files.length === 0) throw usageError('No file is named.', 'replay')
   const driven = flags.on('clock')
-  for (const name of ['step', 'speed', 'duration']) {
+  for (const name of ['step', 'clock-first', 'speed', 'duration']) {
     if (flags.on(name) && !driven) throw usageError(`--${name} needs --clock.`, 'replay')
   }
   if (flags.on('speed') && flags.on('duration')) throw usageError('--speed and --duration exclude one another.', 'replay')
@@ -73,6 +80,7 @@ function planOf(flags: Flags, io: Io): Plan {
     concurrency: flags.count('concurrency', { min: 1, max: 64, otherwise: 4 }),
     shiftTo: shiftTarget(flags.text('shift-to'), io),
     stepMs: driven ? stepMs : undefined,
+    clockFirst: flags.on('clock-first'),
     speed: speedOf(flags.text('speed')),
     durationMs: duration === undefined ? undefined : spanOf(duration, 'duration'),
   }
@@ -140,7 +148,7 @@ async function replayFiles(plan: Plan, io: Io): Promise<number> {
   const span = plan.shiftTo !== undefined || plan.durationMs !== undefined ? await spanOfFiles(plan, io) : undefined
   const shiftMs = plan.shiftTo === undefined || !span ? 0 : plan.shiftTo - span.newest
   const view = new ReplayView(io, progress)
-  const { client, batch, concurrency, stepMs } = plan
+  const { client, batch, concurrency, stepMs, clockFirst } = plan
   const signal = io.interrupted
   const sender = new Sender({ client, clock: io.clock, batch, concurrency, signal, onRetry: (why) => view.retrying(why) })
   view.sender = sender
@@ -148,7 +156,7 @@ async function replayFiles(plan: Plan, io: Io): Promise<number> {
   const lapse =
     stepMs === undefined
       ? undefined
-      : await TimeLapse.open({ client, sender, clock: io.clock, stepMs, speed, signal, onStep: (now) => view.moved(now) })
+      : await TimeLapse.open({ client, sender, clock: io.clock, stepMs, clockFirst, speed, signal, onStep: (now) => view.moved(now) })
   try {
     for await (const line of readMessages(plan.files, io.input, progress)) {
       signal.throwIfAborted()

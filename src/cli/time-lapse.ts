@@ -1,5 +1,9 @@
-// Drives the server's manual clock along the instants of messages: everything up to a step's end is sent, then the clock moves
-// there. Messages of a step lie ahead of the clock when they are accepted, so each is applied at its own instant.
+// Drives the server's manual clock along the instants of messages, in steps. Two orders:
+//
+//   messages first  what lies in a step is sent while it is ahead of the clock, then the clock moves to the step's end: each
+//                   message takes effect at its own instant, because time reached it, so what it sets off has cause `timer`
+//   clock first     the clock moves to the end of a step that holds messages, then they are sent: they are late by up to a
+//                   step, and what they set off has cause `event`. A step of 1 ms makes both exact, and slow
 import type { Clock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { Client } from './client.ts'
@@ -10,6 +14,7 @@ export interface TimeLapseOptions {
   readonly sender: Sender
   readonly clock: Clock
   readonly stepMs: number
+  readonly clockFirst: boolean
   /** Simulated milliseconds per real one; undefined: as fast as the server is. */
   readonly speed: number | undefined
   readonly signal: AbortSignal
@@ -21,7 +26,7 @@ export class TimeLapse {
   /** Where the server's clock stands. */
   nowMs: number
   /** Of the step under way. */
-  #endMs: number | undefined
+  #endMs = Number.NaN
   #started: { readonly realMs: number; readonly simulatedMs: number } | undefined
 
   private constructor(options: TimeLapseOptions, nowMs: number) {
@@ -40,25 +45,37 @@ export class TimeLapse {
   /** Moves time so that a message of `atMs` can be sent. One without an instant belongs to the step under way. */
   async reach(atMs: number): Promise<void> {
     if (Number.isNaN(atMs)) return
-    const { stepMs } = this.#options
-    if (this.#endMs === undefined) {
-      // The clock stands far back, at 1970 perhaps: it starts just before the first message.
-      await this.#move(Math.max(this.nowMs, Math.floor(atMs / stepMs) * stepMs))
-      this.#started = { realMs: this.#options.clock.monotonicMs(), simulatedMs: this.nowMs }
-      this.#endMs = this.nowMs + stepMs
+    const { stepMs, clockFirst } = this.#options
+    if (!this.#started) await this.#start(atMs)
+    if (clockFirst) {
+      if (atMs > this.#endMs) await this.#endStep(Math.ceil(atMs / stepMs) * stepMs)
+      return
     }
     while (atMs > this.#endMs) {
-      await this.finish()
+      await this.#endStep(this.#endMs)
       this.#endMs += stepMs
     }
   }
 
   /** Ends the step under way. */
   async finish(): Promise<void> {
-    if (this.#endMs === undefined) return
+    if (this.#started && !this.#options.clockFirst) await this.#endStep(this.#endMs)
+    else await this.#options.sender.flush()
+  }
+
+  /** The clock stands far back, at 1970 perhaps: it starts just before the first message. */
+  async #start(atMs: number): Promise<void> {
+    const { stepMs, clockFirst, clock } = this.#options
+    await this.#move(Math.max(this.nowMs, Math.floor(atMs / stepMs) * stepMs))
+    this.#started = { realMs: clock.monotonicMs(), simulatedMs: this.nowMs }
+    this.#endMs = clockFirst ? this.nowMs : this.nowMs + stepMs
+  }
+
+  async #endStep(toMs: number): Promise<void> {
     await this.#options.sender.flush()
-    await this.#pace(this.#endMs)
-    await this.#move(this.#endMs)
+    await this.#pace(toMs)
+    await this.#move(toMs)
+    this.#endMs = toMs
   }
 
   async #pace(simulatedMs: number): Promise<void> {

@@ -4,13 +4,15 @@
 //   cpu us     of the whole process per event, compaction included
 //   host us    of the thread that calls the store, per event
 //   rss        highest resident memory; `batch` is the time from a batch's first read to the end of its write
-// Each kind runs in a process of its own. `node bench/store.ts [events] [--json] [--kinds=nxt,native,memory] [--fsync]`
+// Each kind runs in a process of its own. `node bench/store.ts [events] [--json] [--kinds=nxt,native,memory]
+// [--fsync] [--buffer-mb=8]`
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openStore, type StoreKind } from '../src/state/open-store.ts'
+import type { RocksOptions } from '../src/state/rocksdb-options.ts'
 import type { Store } from '../src/state/store.ts'
 
 const DATABASES = 16
@@ -33,6 +35,12 @@ export interface StoreCost {
   readonly diskMb: number
   /** Profile rows that were found: the same for every kind. */
   readonly found: number
+}
+
+export interface BenchOptions {
+  readonly fsync?: boolean
+  readonly databases?: number
+  readonly rocks?: Partial<RocksOptions>
 }
 
 /** Numbers in [0, 2^32), the same for the same seed. */
@@ -96,14 +104,10 @@ class Load {
 }
 
 /** Runs `events` events against one kind of store, in this process. */
-export async function storeCost(
-  kind: StoreKind,
-  events: number,
-  options: { fsync?: boolean; databases?: number } = {},
-): Promise<StoreCost> {
+export async function storeCost(kind: StoreKind, events: number, options: BenchOptions = {}): Promise<StoreCost> {
   const databases = options.databases ?? DATABASES
   const dir = await mkdtemp(join(tmpdir(), 'tributary-bench-'))
-  const stores = await Promise.all(Array.from({ length: databases }, (_, i) => openStore(kind, join(dir, String(i)))))
+  const stores = await Promise.all(Array.from({ length: databases }, (_, i) => openStore(kind, join(dir, String(i)), options.rocks)))
   const loads = stores.map((store, i) => new Load(store, SEED + i))
   const batches = Math.ceil(events / BATCH_EVENTS)
   const times: number[] = []
@@ -164,17 +168,19 @@ function show(costs: readonly StoreCost[]): string {
 async function main(args: readonly string[]): Promise<void> {
   const events = Number(args.find((arg) => /^\d+$/.test(arg)) ?? 1_000_000)
   const kinds = (args.find((arg) => arg.startsWith('--kinds=')) ?? '--kinds=nxt,native').slice(8).split(',') as StoreKind[]
-  const fsync = args.includes('--fsync')
+  const bufferMb = args.find((arg) => arg.startsWith('--buffer-mb='))?.slice(12)
   if (process.send) {
-    process.send(await storeCost(kinds[0] as StoreKind, events, { fsync }))
+    const rocks = bufferMb === undefined ? {} : { writeBufferBytes: Number(bufferMb) * 2 ** 20 }
+    process.send(await storeCost(kinds[0] as StoreKind, events, { fsync: args.includes('--fsync'), rocks }))
     process.disconnect()
     return
   }
   const costs: StoreCost[] = []
   for (const kind of kinds) {
-    const child = fork(import.meta.filename, [String(events), `--kinds=${kind}`, ...(fsync ? ['--fsync'] : [])])
-    const [cost] = (await once(child, 'message')) as [StoreCost]
-    costs.push(cost)
+    const child = fork(import.meta.filename, [...args.filter((arg) => !arg.startsWith('--kinds=')), `--kinds=${kind}`])
+    const [result] = (await Promise.race([once(child, 'message'), once(child, 'exit')])) as [StoreCost | number | null]
+    if (result === null || typeof result === 'number') throw new Error(`the process for ${kind} ended with ${result}`)
+    costs.push(result)
   }
   console.log(args.includes('--json') ? JSON.stringify(costs, null, 2) : show(costs))
 }

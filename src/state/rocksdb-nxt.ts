@@ -29,9 +29,9 @@ function openOptions(options: RocksOptions): OpenOptions {
     // Compressing everything costs 2.4 times the CPU. `level` compresses from its third level on, where rows are cold.
     compression: false,
     walCompression: false,
-    // The only way to tell this binding the size of a memtable: a quarter of the budget.
+    // The only way to tell this binding the size of a memtable: a quarter of the budget, and two are written together.
     compaction: 'level',
-    memtableMemoryBudget: options.writeBufferBytes * 4,
+    memtableMemoryBudget: options.writeBufferBytes * 2,
     optimize: 'point-lookup',
     parallelism: options.backgroundThreads,
     cacheSize: options.cacheBytes,

@@ -2,7 +2,7 @@
 import { TributaryError } from '../core/errors.ts'
 
 export interface RocksOptions {
-  /** One memtable; a database holds up to two of them, more while the disk is behind. */
+  /** Rows that a database collects in memory before it writes a table of them; up to three times that while the disk is behind. */
   readonly writeBufferBytes: number
   /** Block cache of one database. */
   readonly cacheBytes: number

@@ -11,7 +11,7 @@ import type { OpenFiles } from './open-files.ts'
 import type { SegmentIndex } from './segment-index.ts'
 import type { Segment } from './segments.ts'
 
-export const BLOCK_BYTES = 256 << 10
+const BLOCK_BYTES = 256 << 10
 
 export interface Block {
   readonly segment: Segment

@@ -32,7 +32,7 @@ async function bootId(): Promise<string> {
 }
 
 /** Start time of a running process in ticks since boot, as a text; undefined when there is none. A zombie holds no files: it doesn't run. */
-export async function processStart(pid: number): Promise<string | undefined> {
+async function processStart(pid: number): Promise<string | undefined> {
   let stat: string
   try {
     stat = await readFile(`/proc/${pid}/stat`, 'latin1')

@@ -188,9 +188,11 @@ describe('opening after a crash', () => {
     expect(await openedEnd()).toBe(5)
   })
 
-  test('damage below a later mark is corruption, at any byte, and the file is left as it is', async () => {
+  test('damage below a later mark is corruption, and the file is left as it is', async () => {
     const { bytes, at } = await sixRecords()
-    for (let i = headerBytes(PARTITIONS); i < at; i++) {
+    // Every byte of the first record, and some of each other one.
+    const first = headerBytes(PARTITIONS)
+    for (let i = first; i < at; i += i < first + FRAME_BYTES + 20 ? 1 : 7) {
       const damaged = Buffer.from(bytes)
       damaged[i] = (damaged[i] ?? 0) ^ 0x10
       await writeFile(firstSegment(), damaged)
@@ -308,13 +310,24 @@ describe('segments', () => {
     expect(again.map((bytes, i) => bytes.equals(good[i] ?? Buffer.alloc(0)))).toEqual([true, true, true])
   })
 
-  test('a sidecar with damaged contents is not believed', async () => {
+  test('a sidecar with damaged contents is not believed, wherever the damage is', async () => {
     await several()
     const path = join(directory, (await names('.index'))[1] ?? '')
-    const bytes = await readFile(path)
-    bytes[bytes.length - 3] = (bytes[bytes.length - 3] ?? 0) ^ 1
-    await writeFile(path, bytes)
-    expect(await openedEnd()).toBe(100)
+    const good = await readFile(path)
+    for (const i of [33, 45, Math.floor(good.length / 2), good.length - 20, good.length - 4]) {
+      const damaged = Buffer.from(good)
+      damaged[i] = (damaged[i] ?? 0) ^ 1
+      await writeFile(path, damaged)
+      const { writer, reader } = await open({ durability: 'none' })
+      for (let p = 0; p < PARTITIONS; p++) {
+        const read = (await reader.read(p, 0, ALL)).map(
+          (r) => `${r.partition}:${r.position}:${r.payload.equals(payloadOf(p, r.position, 200))}`,
+        )
+        expect(read, `damaged at byte ${i}`).toEqual(Array.from({ length: 50 }, (_, n) => `${p}:${n}:true`))
+      }
+      await writer.close()
+      await reader.close()
+    }
   })
 
   test('a damaged record in an old segment is found when it is read', async () => {

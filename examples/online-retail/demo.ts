@@ -22,7 +22,9 @@ const ORDERS = join(import.meta.dirname, 'orders.ndjson.gz')
 const SEGMENTS = join(import.meta.dirname, 'segments')
 /** Orders are sent up to an hour late, and so count as events that come, not as events foretold. */
 const STEP_MS = 3_600_000
-const SPAN_MS = 212 * 86_400_000
+const DAY_MS = 86_400_000
+const DAYS = 212
+const FIRST_DAY_MS = Date.parse('2010-12-01')
 /** A guest with a large order, and a customer who was away: the orders know no log-ins, so one is invented. */
 const GUEST = 'guest-558475'
 const CUSTOMER = 'c-14854'
@@ -38,6 +40,7 @@ const flags = readFlags(
     name: 'demo',
     flags: [
       { name: 'seconds', value: 'N', description: 'How long the seven months take.' },
+      { name: 'days', value: 'N', description: 'Play only the first N days, without the log-in at the end.' },
       { name: 'exit', description: 'Leave after the summary.' },
     ],
   },
@@ -45,16 +48,18 @@ const flags = readFlags(
 )
 
 async function demo(): Promise<void> {
-  if (flags.on('help')) return say('npm run demo -- [--seconds N (45; 0 is as fast as it goes)] [--exit (leave after the summary)]')
+  if (flags.on('help'))
+    return say('npm run demo -- [--seconds N (45; 0: as fast as it goes)] [--days N (212)] [--exit (leave after the summary)]')
   const seconds = flags.count('seconds', { min: 0, max: 3600, otherwise: 45 })
+  const days = flags.count('days', { min: 1, max: DAYS, otherwise: DAYS })
   const server = await startServer()
   try {
     const client = new Client(server.url)
     say(`${paint('bold', 'Tributary demo')}: seven months of a British gift shop, real orders (UCI Online Retail, CC BY 4.0)`)
     say(`A server runs at ${paint('cyan', server.url)}, on a clock that the replay drives.\n`)
     await applySegments(client)
-    const orders = await Promise.race([timeLapse(client, seconds), server.ended.then((why) => Promise.reject(new Error(why)))])
-    await signIn(client)
+    const orders = await Promise.race([timeLapse(client, days, seconds), server.ended.then((why) => Promise.reject(new Error(why)))])
+    if (days === DAYS) await signIn(client)
     out.write(await summaryText(client, orders, paint))
     out.write(await nextText(client, paint))
     if (!flags.on('exit')) await Promise.race([interrupted(), server.ended.then(say)])
@@ -71,7 +76,7 @@ async function applySegments(client: Client): Promise<void> {
 }
 
 /** Sends the months; returns the number of messages. */
-async function timeLapse(client: Client, seconds: number): Promise<number> {
+async function timeLapse(client: Client, days: number, seconds: number): Promise<number> {
   const { signal } = stop
   const ticker = new Ticker(out, paint, clock)
   const finished = new AbortController()
@@ -92,7 +97,7 @@ async function timeLapse(client: Client, seconds: number): Promise<number> {
       clock,
       stepMs: STEP_MS,
       clockFirst: true,
-      speed: seconds === 0 ? undefined : SPAN_MS / (seconds * 1000),
+      speed: seconds === 0 ? undefined : (days * DAY_MS) / (seconds * 1000),
       signal,
       onStep: (now) =>
         ticker.status(
@@ -104,6 +109,7 @@ async function timeLapse(client: Client, seconds: number): Promise<number> {
     })
     for await (const line of readMessages([ORDERS], process.stdin)) {
       if (line.message === undefined) throw new Error(`${ORDERS}:${line.number}: ${line.problem}`)
+      if (line.at >= FIRST_DAY_MS + days * DAY_MS) break
       await lapse.reach(line.at)
       await sender.add(line, line.message)
     }

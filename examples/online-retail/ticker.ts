@@ -70,7 +70,10 @@ function kindOf(t: ShownTransition): string {
 export function demoLine(t: ShownTransition, paint: Paint): string {
   const person = t.userId ?? `guest ${t.profile.slice(-6)}`
   const mark = t.transition === 'entered' ? paint('green', '▲ entered') : paint('red', '▼ exited ')
-  const why = t.cause === 'timer' ? paint('yellow', 'timer: time passed') : `${t.cause}${t.causeId === undefined ? '' : ` ${t.causeId}`}`
+  const why =
+    t.cause === 'timer' && t.causeId === undefined
+      ? paint('yellow', 'timer: time passed')
+      : `${t.cause}${t.causeId === undefined ? '' : ` ${t.causeId}`}`
   const when = paint('dim', t.at.slice(0, 16).replace('T', ' '))
   return `  ${when}  ${person.padEnd(PERSON_CHARACTERS)} ${mark}  ${paint('bold', t.segment.padEnd(SEGMENT_CHARACTERS))}  ${why}`
 }

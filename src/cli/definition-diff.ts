@@ -47,8 +47,22 @@ export function changeText(change: Change, prune: boolean, paint: Paint): string
   }
 }
 
+/** What fits stays on one line, so that a difference shows the condition it is in. */
+const LINE_CHARACTERS = 90
+
 function pretty({ name, where }: Pick<SegmentDefinition, 'name' | 'where'>): string[] {
-  return JSON.stringify({ ...(name === undefined ? {} : { name }), where }, null, 2).split('\n')
+  return layOut({ ...(name === undefined ? {} : { name }), where }, '').split('\n')
+}
+
+function layOut(json: unknown, indent: string): string {
+  const flat = JSON.stringify(json)
+  if (typeof json !== 'object' || json === null || flat.length + indent.length <= LINE_CHARACTERS) return flat
+  const inner = `${indent}  `
+  const members = Array.isArray(json)
+    ? json.map((item) => inner + layOut(item, inner))
+    : Object.entries(json).map(([key, value]) => `${inner}${JSON.stringify(key)}: ${layOut(value, inner)}`)
+  const [open, close] = Array.isArray(json) ? '[]' : '{}'
+  return `${open}\n${members.join(',\n')}\n${indent}${close}`
 }
 
 type Mark = ' ' | '+' | '-'

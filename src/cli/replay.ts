@@ -143,6 +143,10 @@ export function prepared(message: Message, shiftMs: number): Message {
   return rest
 }
 
+const AGAIN = 'repeat the same command; what was accepted counts once within dedupeWindow.'
+/** The window is one of the manual clock too, and the replay has moved that on. */
+const AGAIN_DRIVEN = 'start the server with a fresh --data-dir and repeat the same command; time has moved past dedupeWindow.'
+
 async function replayFiles(plan: Plan, io: Io): Promise<number> {
   const progress: ReadProgress = { bytesRead: 0, bytesTotal: await sizeOf(plan.files) }
   const span = plan.shiftTo !== undefined || plan.durationMs !== undefined ? await spanOfFiles(plan, io) : undefined
@@ -173,7 +177,7 @@ async function replayFiles(plan: Plan, io: Io): Promise<number> {
   } catch (error) {
     view.ended()
     if (!signal.aborted) throw error
-    io.err.write('Interrupted. Repeat the same command to go on: what was accepted counts once within dedupeWindow.\n')
+    io.err.write(`Interrupted after ${grouped(sender.sent)} messages.\n  What to do next: ${lapse ? AGAIN_DRIVEN : AGAIN}\n`)
     return 130
   }
   view.ended()
@@ -245,9 +249,7 @@ class ReplayView {
     )
     for (const { place, code, message } of rejected) out.write(`  ${place}  ${code}: ${message}\n`)
     if (rejectedCount > rejected.length) out.write(`  … and ${grouped(rejectedCount - rejected.length)} more\n`)
-    out.write(
-      '  What to do next: mend these lines and replay the file again; what was accepted counts once. The server keeps what it rejected: GET /v1/dead-letters.\n',
-    )
+    out.write('  What to do next: mend these lines and replay them alone. What the server rejected it keeps: GET /v1/dead-letters.\n')
     return 1
   }
 }

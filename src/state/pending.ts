@@ -12,7 +12,6 @@
 //    one wanted to come): then it is deleted there. Keys that `drop` accepts are put once only.
 import { invariant } from '../core/assert.ts'
 import { fromBinary, sortable, toBinary, unsortable } from '../core/bytes.ts'
-import { PROFILE_KEY_BYTES } from '../core/identifier.ts'
 import { MergedScan } from './merged-scan.ts'
 import { type Grouping, type KeyRange, type PendingRow, RowMap, UNKNOWN } from './row-map.ts'
 import type { ScanRange, Store, StoreScan } from './store.ts'
@@ -34,7 +33,8 @@ export const PENDING_DEFAULTS: PendingOptions = {
   sliceBytes: 256 << 10,
   // Timelines, accumulators and audit trails: their rows are scanned by profile.
   groupedKinds: 'tau',
-  groupBytes: 1 + PROFILE_KEY_BYTES,
+  // The second byte of the profile's hash (core/identifier.ts): its first is nearly the same for all profiles of a partition.
+  groupAt: 3,
 }
 
 /** Row of the last journal position whose rows are all in the store. */

@@ -3,17 +3,17 @@
 //
 // 1. A row says what its key's last put or delete was, unless a range delete came after it: such a row is hidden.
 // 2. Ranges are kept sorted and disjoint; `revived` holds the keys that were put after the range over them.
-// 3. Rows lie in one map per first byte (the kind of row), so that a scan looks through the rows of its kind only; in kinds with
-//    many rows, keys are also listed under their first bytes (`groupedKinds`, `groupBytes`).
+// 3. Rows lie in one map per first byte (the kind of row), so that a scan looks through the rows of its kind only. In kinds with
+//    many rows, keys are also listed by one more byte of theirs, so that a scan within one profile looks through few of them.
 
 /** Heap that a row in memory costs beside its key and value. */
 export const ROW_OVERHEAD_BYTES = 96
 
 export interface Grouping {
-  /** First characters of the keys that are listed by group. */
+  /** First characters of the keys that are listed in groups. */
   readonly groupedKinds: string
-  /** Length of the beginning that the keys of a group share. */
-  readonly groupBytes: number
+  /** Place of the byte that decides the group: one that is spread evenly over the rows. */
+  readonly groupAt: number
 }
 
 export type PendingRow = readonly [key: string, value: Buffer | undefined]
@@ -23,19 +23,23 @@ export type KeyRange = readonly [from: string, to: string]
 export const UNKNOWN = 'unknown'
 /** Stands for a deleted row in the maps; never handed out. */
 const DELETED = Buffer.alloc(0)
+/** Groups of a kind: one for each byte, and one for keys that are too short. */
+const GROUPS = 257
+const NO_GROUP = 256
 
 export class RowMap {
   readonly #kinds: (Map<string, Buffer> | undefined)[] = new Array(256).fill(undefined)
-  readonly #groupBytes: number
+  readonly #groupAt: number
   readonly #isGrouped: boolean[] = new Array(256).fill(false)
-  readonly #groups = new Map<string, string[]>()
+  /** By kind and group: keys. */
+  readonly #groups = new Map<number, string[]>()
   readonly #ranges: KeyRange[] = []
   readonly #revived = new Set<string>()
   /** Estimate of the heap that this takes. */
   bytes = 0
 
   constructor(grouping: Grouping) {
-    this.#groupBytes = grouping.groupBytes
+    this.#groupAt = grouping.groupAt
     for (let i = 0; i < grouping.groupedKinds.length; i++) this.#isGrouped[grouping.groupedKinds.charCodeAt(i)] = true
   }
 
@@ -57,7 +61,7 @@ export class RowMap {
       this.bytes += row.length - before.length
     } else {
       this.bytes += row.length + key.length + ROW_OVERHEAD_BYTES
-      if (this.#isGrouped[kind]) this.#list(key)
+      if (this.#isGrouped[kind]) this.#list(kind, key)
     }
     if (this.#ranges.length > 0 && this.#isInRange(key)) this.#revived.add(key)
   }
@@ -68,11 +72,15 @@ export class RowMap {
     return rows
   }
 
-  #list(key: string): void {
-    const group = key.slice(0, this.#groupBytes)
+  #list(kind: number, key: string): void {
+    const group = this.#groupNumber(kind, key)
     const keys = this.#groups.get(group)
     if (keys) keys.push(key)
     else this.#groups.set(group, [key])
+  }
+
+  #groupNumber(kind: number, key: string): number {
+    return kind * GROUPS + (key.length > this.#groupAt ? key.charCodeAt(this.#groupAt) : NO_GROUP)
   }
 
   deleteRange(from: string, to: string): void {
@@ -147,9 +155,10 @@ export class RowMap {
 
   /** The keys of the one group that the range lies in, if it does. */
   #groupOf(kind: number, gte: string, lt: string): readonly string[] | undefined {
-    if (!this.#isGrouped[kind] || gte.length < this.#groupBytes) return undefined
-    const group = gte.slice(0, this.#groupBytes)
-    return lt.startsWith(group) || lt <= successor(group) ? (this.#groups.get(group) ?? []) : undefined
+    if (!this.#isGrouped[kind] || gte.length <= this.#groupAt) return undefined
+    const shared = gte.slice(0, this.#groupAt + 1)
+    if (!lt.startsWith(shared) && lt > successor(shared)) return undefined
+    return this.#groups.get(this.#groupNumber(kind, gte)) ?? []
   }
 }
 

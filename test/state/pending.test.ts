@@ -16,7 +16,7 @@ interface Commit {
 }
 
 const text = (s: string): Buffer => Buffer.from(s)
-const SMALL: Partial<PendingOptions> = { sliceRows: 2, groupedKinds: 't', groupBytes: 2 }
+const SMALL: Partial<PendingOptions> = { sliceRows: 2, groupedKinds: 't', groupAt: 1 }
 
 /** What the rows are if every commit is applied one by one to a plain map. */
 function applyTo(model: Map<string, string>, commit: Commit): void {
@@ -372,7 +372,7 @@ describe('pending rows', () => {
 describe('row map', () => {
   test('scans of a grouped kind look at their group only', () => {
     const map = new RowMap(PENDING_DEFAULTS)
-    const profile = (i: number): string => `t${String(i).padStart(19, '0')}`
+    const profile = (i: number): string => `t\x00\x00${String.fromCharCode(i % 250)}${String(i).padStart(16, '0')}`
     for (let i = 0; i < 60_000; i++) map.put(`${profile(i % 20_000)}${i}`, Buffer.alloc(1))
     const started = performance.now()
     let found = 0
@@ -380,6 +380,27 @@ describe('row map', () => {
     expect(found).toBe(6000)
     // Looking through all rows each time takes about five seconds.
     expect(performance.now() - started).toBeLessThan(1500)
+  })
+
+  test('ranges that touch or overlap are one; a key put after the range over it is there again', () => {
+    const map = new RowMap(PENDING_DEFAULTS)
+    map.put('e', text('1'))
+    map.deleteRange('c', 'e')
+    map.deleteRange('a', 'c')
+    map.deleteRange('g', 'i')
+    map.deleteRange('h', 'k')
+    map.deleteRange('m', 'm')
+    expect(map.ranges).toEqual([
+      ['a', 'e'],
+      ['g', 'k'],
+    ])
+    expect(['a', 'c', 'd\xff', 'g', 'j'].map((key) => map.get(key))).toEqual(Array(5).fill(undefined))
+    expect(['\x00', 'f', 'k', 'm'].map((key) => map.get(key))).toEqual(Array(4).fill(UNKNOWN))
+    map.put('c', text('2'))
+    map.deleteRange('d', 'h')
+    expect(map.ranges).toEqual([['a', 'k']])
+    expect([map.get('c'), map.get('e')]).toEqual([text('2'), undefined])
+    expect([...map.rows()]).toEqual([['c', text('2')]])
   })
 
   test('bytes count keys and values, follow changes of value, and only an untouched map is empty', () => {

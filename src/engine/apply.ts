@@ -216,7 +216,7 @@ export class Apply {
     const flips = Math.min(segmentsOf(p).flipsAt, p.future[0]?.record.at ?? NEVER)
     if (flips >= p.armedAt) return
     p.armedAt = flips
-    this.#s.timers.arm({ due: flips, key: p.key })
+    this.#s.timers.arm({ due: flips, key: p.key }, this.#s.state.n + 1)
     this.#s.batch.rows.push([timerKey(flips, p.key), EMPTY])
   }
 
@@ -233,7 +233,11 @@ export class Apply {
       this.rearm(p)
     }
     for (const [suffix, value] of handed.timeline) this.#s.batch.rows.push([`t${p.key}${suffix}`, value])
-    for (const [, value] of handed.audit) this.#s.batch.rows.push([auditKey(p.key, ++p.auditSeq), value])
+    for (const [, value] of handed.audit) {
+      const key = auditKey(p.key, ++p.auditSeq)
+      this.#s.batch.rows.push([key, value])
+      p.audit?.push([key.slice(1 + p.key.length), value])
+    }
     this.touch(p)
     return merged
   }
@@ -299,12 +303,11 @@ export class Apply {
     p.timelineCount += other.timelineCount
     p.timelineFrom = Math.max(p.timelineFrom, other.timelineFrom)
     p.appliedSeq = Math.max(p.appliedSeq, other.appliedSeq)
-    p.timeline = [...must(p.timeline, 'a merge has the timeline loaded'), ...must(other.timeline, 'a hand-over brings its timeline')]
-    this.#s.batch.withTimeline.add(p)
+    if (p.timeline) p.timeline = [...p.timeline, ...must(other.timeline, 'a hand-over brings its timeline')]
     this.#because(p, 'merge', cause.messageId)
     segmentState.merge(this.plan, segmentsOf(p), segmentsOf(other), {
       traits: traitsOf(p),
-      timeline: this.#countedTimeline(p, now) ?? [],
+      timeline: this.#countedTimeline(p, now),
       timelineFrom: p.timelineFrom,
       now,
       keep,

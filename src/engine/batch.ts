@@ -32,6 +32,8 @@ export class Batch {
   readonly withTimeline = new Set<Profile>()
   /** Size rows that changed, by block. */
   readonly sizeBlocks = new Set<number>()
+  /** The oldest acceptance stamp among the causes of its inputs. */
+  oldestStamp = Number.POSITIVE_INFINITY
   inputs = 0
   events = 0
   /** Work counters, for tests and metrics. */

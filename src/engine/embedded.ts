@@ -104,7 +104,7 @@ export class EmbeddedEngine implements Engine {
     const facts = await this.#links.status()
     for (const f of facts) this.#manualNow = Math.max(this.#manualNow, f.now)
     // A crash may have cut the activation of the newest definitions short: say it again, which does no harm.
-    if (facts.some((f) => f.activeVersion < this.#registry.version)) await this.#activate()
+    if (facts.some((f) => f.activeVersion < this.#registry.version)) await this.#appendToAll(encodeDefinitions(this.#registry.version))
     if (limits.clock === 'manual' && facts.some((f) => f.now < this.#manualNow)) await this.#appendToAll(encodeClock(this.#manualNow))
   }
 
@@ -306,7 +306,7 @@ export class EmbeddedEngine implements Engine {
   async followTransitions(query: { after?: string; segment?: string }, deliver: (transitions: Transition[]) => void): Promise<() => void> {
     const stream = this.#ports.outputs.transitions
     const keep = this.#keeps(query.segment)
-    let at = query.after === undefined ? stream.endCursor() : await stream.locate(query.after)
+    let at = query.after === undefined ? await stream.endCursor() : await stream.locate(query.after)
     let stopped = false
     let reading = false
     let again = true

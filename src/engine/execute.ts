@@ -16,7 +16,8 @@ import { type Context, handle } from '../identity/rules.ts'
 import { Apply, type Surroundings, segmentsOf } from './apply.ts'
 import { auditKey, busyKey, dedupeKey, groupKey, prefixRange, publicKey } from './keys.ts'
 import { Absent, type Memory } from './memory.ts'
-import { AppliedEvent, decodeHandedOver, encodeHandedOver, Forward, Profile } from './profile.ts'
+import { mergeNeedsTimeline } from './merge-needs.ts'
+import { AppliedEvent, decodeHandedOver, encodeHandedOver, Forward, type HandedOver, Profile } from './profile.ts'
 import { mintPublicId, publicIdText } from './public-id.ts'
 import * as segmentState from './segment-state.ts'
 
@@ -68,6 +69,7 @@ export class Executor implements Context {
   readonly #s: ExecutorSurroundings
   #local: IdentityMessage[] = []
   #wanted = new Wanted()
+  readonly #decoded = new WeakMap<Buffer, HandedOver>()
 
   constructor(surroundings: ExecutorSurroundings) {
     this.#s = surroundings
@@ -79,9 +81,19 @@ export class Executor implements Context {
   execute(input: Input): Wanted | undefined {
     this.#wanted = new Wanted()
     if (this.#lacks(input)) return this.#wanted
-    this.#s.batch.inputs++
+    const { batch } = this.#s
+    batch.inputs++
+    const cause = input.kind === 'event' ? input.cause : input.kind === 'exchange' ? input.message.cause : undefined
+    if (cause && cause.stamp < batch.oldestStamp) batch.oldestStamp = cause.stamp
     this.#run(input)
     return undefined
+  }
+
+  /** What these inputs want in memory, as far as it can be told before any of them is executed. */
+  wants(inputs: readonly Input[]): Wanted {
+    this.#wanted = new Wanted()
+    for (const input of inputs) this.#lacks(input)
+    return this.#wanted
   }
 
   #run(input: Input): void {
@@ -248,8 +260,22 @@ export class Executor implements Context {
       const groups = segmentState.missingGroups(segmentsOf(p))
       if (groups.length > 0) this.#wanted.groups.set(p.key, groups)
       if (message.kind === 'accept') this.#wantRows(p)
-      else if (p.timeline === undefined) this.#wanted.timelines.add(p.key)
+      else if (p.timeline === undefined && groups.length === 0 && this.#needsTimelineToMerge(p, message)) this.#wanted.timelines.add(p.key)
     }
+  }
+
+  #needsTimelineToMerge(p: Profile, message: IdentityMessage & { kind: 'handover' }): boolean {
+    const from = this.#handedOver(message.state, message.to).contents?.segments
+    return from !== undefined && mergeNeedsTimeline(this.apply_.plan, segmentsOf(p), from, this.apply_.nowFor(p))
+  }
+
+  /** A hand-over is looked at before it is taken in; it is decoded once. */
+  #handedOver(state: Buffer, key: ProfileKey): HandedOver {
+    const known = this.#decoded.get(state)
+    if (known) return known
+    const handed = decodeHandedOver(state, key)
+    this.#decoded.set(state, handed)
+    return handed
   }
 
   #wantRows(p: Profile): void {
@@ -366,7 +392,7 @@ export class Executor implements Context {
 
   absorb(root: Root, from: { state: Buffer }, cause: CauseRef): void {
     const p = this.#profile(root.key)
-    const merged = this.apply_.absorb(p, decodeHandedOver(from.state, root.key), cause)
+    const merged = this.apply_.absorb(p, this.#handedOver(from.state, root.key), cause)
     if (!merged) return
     this.#s.batch.merges.add({
       survivor: publicIdText(merged.survivor),
@@ -380,8 +406,10 @@ export class Executor implements Context {
     const p = this.#profile(root.key)
     p.auditSeq++
     const profile = entry.profile === undefined ? {} : { profile: publicIdText(entry.profile) }
-    const value = JSON.stringify({ ...entry, ...profile, at: this.apply_.nowFor(p), messageId: cause.messageId })
-    this.#s.batch.rows.push([auditKey(root.key, p.auditSeq), Buffer.from(value)])
+    const value = Buffer.from(JSON.stringify({ ...entry, ...profile, at: this.apply_.nowFor(p), messageId: cause.messageId }))
+    const key = auditKey(root.key, p.auditSeq)
+    this.#s.batch.rows.push([key, value])
+    p.audit?.push([key.slice(1 + root.key.length), value])
     this.apply_.touch(p)
   }
 

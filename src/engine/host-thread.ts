@@ -1,16 +1,27 @@
 // A host in a worker thread: opens its files and speaks the messages of host.ts over the parent port.
 import { parentPort, workerData } from 'node:worker_threads'
 import { must } from '../core/assert.ts'
-import { failureOf, Host, type ToHost } from './host.ts'
+import { type FromHost, failureOf, Host, type ToHost } from './host.ts'
 import { type HostSetup, openHostPorts } from './open-host.ts'
 
 const port = must(parentPort, 'host-thread.ts runs in a worker')
 const setup = workerData as HostSetup
+let closing: number | undefined
+
+function post(message: FromHost): void {
+  port.postMessage(message)
+  // Nothing is said after the answer to `close`; with the port closed the thread ends.
+  if (message.t === 'answer' && message.id === closing) port.close()
+}
 
 try {
-  const host = new Host(await openHostPorts(setup), (message) => port.postMessage(message))
-  port.on('message', (message: ToHost) => host.receive(message))
+  const host = new Host(await openHostPorts(setup), post)
+  port.on('message', (message: ToHost) => {
+    if (message.t === 'close') closing = message.id
+    host.receive(message)
+  })
   await host.open()
 } catch (error) {
-  port.postMessage({ t: 'failed', host: setup.host, error: failureOf(error) })
+  post({ t: 'failed', host: setup.host, error: failureOf(error) })
+  port.close()
 }

@@ -64,6 +64,8 @@ export interface HostPorts {
 
 /** How often timers in memory are compared with the clock. */
 const TICK_MS = 5
+/** How often, in ticks, it is worked out which causes are still open. */
+const TICKS_PER_REFRESH = 8
 /** How often stores are looked at for applying and the journal for cutting. */
 const TEND_MS = 250
 
@@ -74,6 +76,7 @@ export class Host {
   readonly #post: (message: FromHost) => void
   readonly #waiting: { check: () => boolean; resolve: () => void; reject: (error: Error) => void }[] = []
   #closing = false
+  #ticks = 0
   #stopTicks: (() => void)[] = []
   /** Messages that came from other hosts, ever: two equal answers around a question mean that nothing moved between them. */
   received = 0
@@ -134,7 +137,6 @@ export class Host {
       return
     }
     task.confirmed(target, seq)
-    this.#publishOpen()
     this.#checkWaiting()
   }
 
@@ -144,10 +146,16 @@ export class Host {
     this.ports.shared.hostOpen(this.ports.host, oldest)
   }
 
+  #refreshOpen(): void {
+    for (const task of this.tasks.values()) if (task.oldestOpen < Number.POSITIVE_INFINITY) task.refreshOpen()
+    this.#publishOpen()
+  }
+
   // ---- time
 
   #tick(): void {
     if (this.#closing) return
+    if (this.#ticks++ % TICKS_PER_REFRESH === 0) this.#refreshOpen()
     if (this.ports.limits.clock === 'wall') {
       const now = this.ports.shared.allowedNow(this.ports.clock.now())
       for (const task of this.tasks.values()) if (task.nextDue() <= now) task.wake()
@@ -162,9 +170,7 @@ export class Host {
     const again = (): void => {
       if (!this.#closing) this.#stopTicks[1] = this.ports.clock.after(TEND_MS, () => this.#tend())
     }
-    this.#cutJournal().then(again, (error: Error) => {
-      for (const partition of this.ports.partitions) this.#post({ t: 'stopped', partition, reason: failureOf(error).message })
-    })
+    this.#cutJournal().then(again, (error: Error) => this.#failed(error))
   }
 
   async #cutJournal(): Promise<void> {
@@ -181,8 +187,7 @@ export class Host {
   receive(message: ToHost): void {
     switch (message.t) {
       case 'synced':
-        this.ports.events.advance?.(message.ordinal)
-        for (const task of this.tasks.values()) task.wake()
+        this.#synced(message.ordinal)
         return
       case 'definition':
         this.definitions.apply(message.version, message.change)
@@ -211,6 +216,22 @@ export class Host {
           (error: unknown) => this.#post({ t: 'answer', id: message.id, error: failureOf(error) }),
         )
     }
+  }
+
+  /** The events log is durable up to here: the tasks read on once the reader has caught up. */
+  #synced(ordinal: number): void {
+    const { events } = this.ports
+    events.advance?.(ordinal)
+    const wake = (): void => {
+      for (const task of this.tasks.values()) task.wake()
+    }
+    if (events.refresh) events.refresh().then(wake, (error: Error) => this.#failed(error))
+    else wake()
+  }
+
+  /** A log or store can't be read: nothing here can go on. */
+  #failed(error: Error): void {
+    for (const partition of this.ports.partitions) this.#post({ t: 'stopped', partition, reason: failureOf(error).message })
   }
 
   /** Resolves when `check` holds; it is asked again after every commit, confirmation and pause. */

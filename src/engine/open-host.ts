@@ -41,6 +41,7 @@ export async function openHostPorts(setup: HostSetup): Promise<HostPorts> {
   const clock: Clock = stands === undefined ? systemClock : { ...systemClock, now: () => stands }
   const events = await openFileLogReader(eventsDir(dataDir), { partitions: limits.partitions })
   events.advance(setup.syncedOrdinal)
+  await events.refresh()
   const dir = journalDir(dataDir, setup.host)
   await mkdir(dir, { recursive: true })
   const writer = await openFileLog(dir, {
@@ -52,6 +53,7 @@ export async function openHostPorts(setup: HostSetup): Promise<HostPorts> {
   const stores: Store[] = []
   const reader = await openFileLogReader(dir, { partitions: limits.partitions })
   reader.advance(writer.syncedOrdinal())
+  await reader.refresh()
   return {
     host: setup.host,
     partitions: setup.partitions,

@@ -126,6 +126,7 @@ async function openStreamLog(dir: string, options: StreamLogOptions): Promise<St
   const reader = await openFileLogReader(dir, { partitions: options.partitions })
   advance = (ordinal) => reader.advance(ordinal)
   reader.advance(writer.syncedOrdinal())
+  await reader.refresh()
   return { writer, reader }
 }
 

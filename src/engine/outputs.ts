@@ -63,7 +63,8 @@ export class OutputStream<T> {
     return () => this.#listeners.delete(listener)
   }
 
-  endCursor(): Cursor {
+  async endCursor(): Promise<Cursor> {
+    await this.#log.reader.refresh?.()
     return { ordinal: this.#log.reader.endOrdinal(), place: 0 }
   }
 

@@ -141,17 +141,21 @@ export class Prefetch {
   /** Brings in what an input said that it wants. */
   async wanted(wanted: Wanted, batch: Batch): Promise<void> {
     await this.#load([], wanted.leaves, wanted.rows)
-    for (const [key, groups] of wanted.groups) await this.#groups(key, groups)
-    for (const key of wanted.timelines) {
-      const p = this.#profile(key)
-      p.timeline = await this.#suffixed(`t${key}`)
-      batch.withTimeline.add(p)
-    }
-    for (const key of wanted.audits) {
-      const p = this.#profile(key)
-      p.audit = await this.#suffixed(`u${key}`)
-      batch.withTimeline.add(p)
-    }
+    const work: Promise<void>[] = []
+    for (const [key, groups] of wanted.groups) work.push(this.#groups(key, groups))
+    for (const key of wanted.timelines) work.push(this.#timeline(this.#profile(key), batch))
+    for (const key of wanted.audits) work.push(this.#audit(this.#profile(key), batch))
+    await Promise.all(work)
+  }
+
+  async #timeline(p: Profile, batch: Batch): Promise<void> {
+    p.timeline = await this.#suffixed(`t${p.key}`)
+    batch.withTimeline.add(p)
+  }
+
+  async #audit(p: Profile, batch: Batch): Promise<void> {
+    p.audit = await this.#suffixed(`u${p.key}`)
+    batch.withTimeline.add(p)
   }
 
   async #groups(key: ProfileKey, groups: readonly number[]): Promise<void> {

@@ -168,7 +168,7 @@ export class Task {
       this.#state,
     )
     await this.#relayAgain()
-    this.#noteOpen()
+    this.refreshOpen()
     this.#host.committed(this.partition, this.#state.input, 0)
   }
 
@@ -311,7 +311,9 @@ export class Task {
     this.metrics.cuts++
     this.#prefetch.again(this.#queue)
     if (wanted.needsScan) await this.#inFlight?.done
-    await this.#prefetch.wanted(wanted, this.#surroundings.batch)
+    // One look for all that is queued: what follows will want rows of the same kinds.
+    await this.#prefetch.inputs(this.#queue)
+    await this.#prefetch.wanted(this.#executor.wants(this.#queue), this.#surroundings.batch)
   }
 
   async #execute(limit = Number.POSITIVE_INFINITY): Promise<{ wanted?: ReturnType<Executor['execute']>; failed?: Error }> {
@@ -361,9 +363,10 @@ export class Task {
     const position = this.#options.journal.writer.append(this.partition, payload)
     const taken = this.#takenMarks()
     const stamp = s.lastStamp
+    const oldest = batch.oldestStamp
+    const isOpen = batch.sent.length > 0 || this.busy.size > 0
     const seqs = { ...this.#state.seqs }
     const input = this.#state.input
-    const beyond = this.timers.beyond
     this.#count(batch, payload.length)
     const done = this.#options.journal.writer.sync().then(() => {
       this.#lastPosition = position
@@ -371,11 +374,11 @@ export class Task {
       this.#durableN = n
       this.#inFlight = undefined
       this.#answerAwaiting()
-      this.timers.committed(this.timers.beyond - beyond)
+      this.timers.committed(n)
       this.#relay.commit(commit.blocks, batch.sent, seqs)
       for (const [origin, mark] of taken) this.#host.confirm(origin, this.partition, mark)
       this.#committedInput = input
-      this.#noteOpen()
+      if (isOpen) this.#oldestOpen = Math.min(this.#oldestOpen, oldest)
       this.#host.committed(this.partition, input, stamp)
       this.memory.evict(this.limits.cacheBytes, n)
       if (!this.#applying && this.rows.shouldApply(this.#host.clock.monotonicMs())) this.#startApply()
@@ -571,7 +574,6 @@ export class Task {
   confirmed(target: number, seq: number): void {
     this.#relay.confirmed(target, seq)
     this.#state.acked[target] = Math.max(this.#state.acked[target] ?? 0, seq)
-    this.#noteOpen()
   }
 
   /** All timers due by this instant have fired, as far as memory tells. */
@@ -593,12 +595,12 @@ export class Task {
     return openness(this.#relay.unconfirmed(), this.busy.values())
   }
 
-  /** The oldest acceptance stamp that this partition keeps open, as of its last commit or confirmation. */
+  /** No acceptance stamp that this partition keeps open is older; exact after `refreshOpen`. */
   get oldestOpen(): number {
     return this.#oldestOpen
   }
 
-  #noteOpen(): void {
+  refreshOpen(): void {
     this.#oldestOpen = this.openness().oldestStamp
   }
 

@@ -67,7 +67,7 @@ export class Timers {
   #loadedDue = -1
   #loadedKey = ''
   /** Armed beyond what is loaded and perhaps not yet visible to a scan. */
-  #beyond: Timer[] = []
+  #beyond: { readonly timer: Timer; readonly n: number }[] = []
   #scanning = false
 
   /** Timers up to here are all in the heap. */
@@ -83,9 +83,10 @@ export class Timers {
     return t.due < this.#loadedDue || (t.due === this.#loadedDue && t.key <= this.#loadedKey)
   }
 
-  arm(timer: Timer): void {
+  /** Arms a timer whose row is part of commit `n`. */
+  arm(timer: Timer, n: number): void {
     if (this.#isLoaded(timer)) this.#heap.push(timer)
-    else this.#beyond.push(timer)
+    else this.#beyond.push({ timer, n })
   }
 
   /** A scan behind `loadedThrough` begins: until it ends, nothing armed is forgotten. */
@@ -93,14 +94,9 @@ export class Timers {
     this.#scanning = true
   }
 
-  /** Everything armed before the last commit's batch is visible to scans that begin from now on. */
-  committed(uncommitted: number): void {
-    if (!this.#scanning && this.#beyond.length > uncommitted) this.#beyond = this.#beyond.slice(this.#beyond.length - uncommitted)
-  }
-
-  /** How many were armed beyond what is loaded. */
-  get beyond(): number {
-    return this.#beyond.length
+  /** Commit `n` is durable: scans that begin from now on see its rows. */
+  committed(n: number): void {
+    if (!this.#scanning && this.#beyond.length > 0) this.#beyond = this.#beyond.filter((b) => b.n > n)
   }
 
   /** Takes in the timers of a scan that began after `loadedThrough` and ended at `through`. */
@@ -111,7 +107,7 @@ export class Timers {
     this.#loadedKey = through.key
     const beyond = this.#beyond
     this.#beyond = []
-    for (const t of beyond) this.arm(t)
+    for (const { timer, n } of beyond) this.arm(timer, n)
   }
 
   /** The first timer, if it is due by `now`. */
@@ -119,11 +115,6 @@ export class Timers {
     const first = this.#heap.peek()
     if (first === undefined || first.due > now) return undefined
     return this.#heap.pop()
-  }
-
-  /** Puts a taken timer back (a batch that was cut or failed). */
-  giveBack(timer: Timer): void {
-    this.#heap.push(timer)
   }
 
   nextDue(): number {

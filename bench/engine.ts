@@ -21,6 +21,7 @@ import { encodeDefinitions, Pack } from '../src/engine/inputs.ts'
 import { openDirectory } from '../src/engine/open.ts'
 import { eventsDir } from '../src/engine/open-host.ts'
 import { openFileLog } from '../src/log/file-log.ts'
+import type { SegmentDefinition } from '../src/operators/definition.ts'
 import type { StoreKind } from '../src/state/open-store.ts'
 import { measure, printed } from './report.ts'
 import { compare, expectedMemberships, type Memberships } from './workload/check.ts'
@@ -66,11 +67,17 @@ export function limitsFor(b: Pick<EngineBench, 'partitions' | 'hosts'>): TaskLim
   }
 }
 
+export interface Prepared {
+  /** In place of the workload's own. */
+  readonly lines?: Iterable<string>
+  readonly definitions?: readonly SegmentDefinition[]
+}
+
 /** Fills a data directory: the definitions, active from the start, and the events as intake appends them. */
-export async function prepare(dir: string, b: EngineBench): Promise<void> {
+export async function prepare(dir: string, b: EngineBench, given: Prepared = {}): Promise<void> {
   const common = { durability: 'none' as const, clock: systemClock }
   const definitions = await openFileLog(join(dir, 'definitions'), { ...common, partitions: 1 })
-  const changes = definitionsOf(segmentFile({ n: b.segments }))
+  const changes = given.definitions ?? definitionsOf(segmentFile({ n: b.segments }))
   for (const put of changes) definitions.append(0, Buffer.from(JSON.stringify({ put })))
   await definitions.sync()
   await definitions.close()
@@ -84,7 +91,7 @@ export async function prepare(dir: string, b: EngineBench): Promise<void> {
     waiting = 0
     await events.sync()
   }
-  for (const record of recordsOf(eventLines(workloadOf(b)))) {
+  for (const record of recordsOf(given.lines ?? eventLines(workloadOf(b)))) {
     encodeEvent(record, w.reset())
     packs[homeOf(record.identifiers[0]?.key ?? '', b.partitions)]?.add(w.view())
     if (++waiting === BATCH) await flush()
@@ -184,7 +191,7 @@ export async function checkMemberships(engine: EmbeddedEngine, b: EngineBench): 
 }
 
 /** Members of every segment, named as the checker names people. */
-async function memberships(engine: EmbeddedEngine, segments: readonly string[]): Promise<Memberships> {
+export async function memberships(engine: EmbeddedEngine, segments: readonly string[]): Promise<Memberships> {
   const all = new Map<string, Set<string>>()
   const names = new Map<string, string>()
   for (const id of segments) {

@@ -2,13 +2,14 @@
 // layout of a group's bytes and when they are decoded. Knows nothing of events, of segments or of other groups.
 //
 // 1. A group without state is absent: all its accumulators are empty and its truths constant.
-// 2. `head` and `body` are binary strings, in step with `slots` unless `isDirty`. The head (truth bits) is enough for reading
-//    conditions; the body (states) is only decoded when an event, a flip or a fill touches the group, and then only the
-//    accumulators concerned.
+// 2. `piece` is the group's part of the profile's row, in step with `slots` unless `isDirty`. Its head (truth bits) is read where it
+//    lies; the body (states) is only decoded when an event, a flip or a fill touches the group, and then only the accumulators
+//    concerned. What is not decoded is a text: by far the smallest way to keep many bytes in many pieces.
 // 3. A group that was split off has its body in a row of its own and its head, like any other, with the profile.
 // 4. Slots are in the order of their ordinals, so equal contents have equal bytes.
 //
-// head:  count · (ordinal delta, words, word…)*        body: (flips + 1 or 0, state bytes)* · states
+// piece: number · flags · flips · head size · head · (unless split off) body size · body
+// head:  count · (ordinal delta, words, word…)*        body: (flips, state size)* · states
 import { invariant, must } from '../core/assert.ts'
 import { Reader, toBinary, Writer } from '../core/bytes.ts'
 import { NEVER } from '../operators/operator.ts'
@@ -19,6 +20,7 @@ import type { ConditionRef } from './segment-tree.ts'
 const LAST_INSTANT = 2 ** 51
 
 const flipsCode = (flipsAt: number): number => (flipsAt > LAST_INSTANT ? 0 : Math.max(0, flipsAt) + 1)
+const flipsOf = (code: number): number => (code === 0 ? NEVER : code - 1)
 
 const SPLIT = 1
 const TRAIT = 2
@@ -32,10 +34,11 @@ export class Slot {
   flipsAt: number = NEVER
   /** Decoded, when touched; a trait's value in a trait's group. */
   state: unknown
-  /** The accumulator that `state` was decoded or made for. */
+  /** The accumulator that `state` was decoded or made for; undefined: not decoded yet. */
   accumulator: PlanAccumulator | undefined
-  /** The state's bytes; undefined once it has changed. */
-  raw: string | undefined
+  /** Where the state lies in the body, while it is not decoded. */
+  from = 0
+  to = 0
 
   constructor(ordinal: number, bits: number[]) {
     this.ordinal = ordinal
@@ -47,15 +50,18 @@ export class Slot {
   }
 }
 
+const pieces = new Writer(8192)
+const heads = new Writer(1024)
+const indexes = new Writer(1024)
 const states = new Writer(4096)
-const parts = new Writer(1024)
 let scratch = Buffer.allocUnsafe(16_384)
 
-/** A reader of a binary string, valid until the next call: what it yields must be copies. */
-function readerOf(binary: string): Reader {
-  if (binary.length > scratch.length) scratch = Buffer.allocUnsafe(binary.length * 2)
-  scratch.latin1Write(binary, 0, binary.length)
-  return new Reader(scratch, 0, binary.length)
+/** A reader of part of a binary string, valid until the next call: what it yields must be copies. */
+function readerOf(binary: string, from: number, to = binary.length): Reader {
+  const size = to - from
+  if (size > scratch.length) scratch = Buffer.allocUnsafe(size * 2)
+  scratch.write(from === 0 && to === binary.length ? binary : binary.slice(from, to), 0, 'latin1')
+  return new Reader(scratch, 0, size)
 }
 
 export class GroupState {
@@ -64,9 +70,14 @@ export class GroupState {
   flipsAt: number = NEVER
   isDirty = false
   isSplit = false
-  #head: string | undefined
-  /** Undefined: not loaded (3), or not in step (2). */
-  #body: string | undefined
+  /** The body has changed since it was last taken by `takeBody`. */
+  isFresh = false
+  #piece = ''
+  #headAt = 0
+  /** In `piece`; 0 where the body is split off. */
+  #bodyAt = 0
+  /** The body of a split-off group; undefined: not loaded (3). */
+  #splitBody: string | undefined
   #slots: Slot[] | undefined
   #isOpen = false
 
@@ -83,48 +94,67 @@ export class GroupState {
     return group
   }
 
-  /** Reads what `write` has written. Without a body it must be attached before the group is opened. */
+  /** Reads what `write` has written. A split-off body must be attached before the group is opened. */
   static read(r: Reader): GroupState {
+    const start = r.at
     const number = r.varint()
     const flags = r.u8()
     const group = new GroupState(number, (flags & TRAIT) !== 0)
     group.isSplit = (flags & SPLIT) !== 0
-    const flips = r.varint()
-    group.flipsAt = flips === 0 ? NEVER : flips - 1
-    group.#head = r.binary(r.varint())
-    if (!group.isSplit) group.#body = r.binary(r.varint())
+    group.flipsAt = flipsOf(r.varint())
+    const headSize = r.varint()
+    group.#headAt = r.at - start
+    r.at += headSize
+    if (!group.isSplit) {
+      const bodySize = r.varint()
+      group.#bodyAt = r.at - start
+      r.at += bodySize
+    }
+    invariant(r.at <= r.end, 'a group lies within its row')
+    group.#piece = r.buffer.toString('latin1', start, r.at)
     return group
   }
 
-  /** Writes the group into the profile's row, without its body where it is split off. */
-  write(w: Writer, isSplit: boolean): void {
-    const { head, body } = this.bytes()
+  /** The bytes that it adds to the profile's row. */
+  get inlineBytes(): number {
+    return this.#piece.length
+  }
+
+  /** Writes the group into the profile's row; `whole`: with its body, also where that is split off. */
+  write(w: Writer, whole: boolean): void {
+    if (!this.isSplit || !whole) {
+      w.binary(this.#piece)
+      return
+    }
+    const body = must(this.#splitBody, 'a group that is handed over was loaded (3)')
     w.varint(this.number)
-      .u8((this.isTrait ? TRAIT : 0) | (isSplit ? SPLIT : 0))
+      .u8(this.isTrait ? TRAIT : 0)
       .varint(flipsCode(this.flipsAt))
-    w.varint(head.length).binary(head)
-    if (isSplit) return
-    invariant(body !== undefined, `the row of split-off group ${this.number} was loaded (3)`)
-    w.varint(body.length).binary(body)
+    const head = this.#piece.slice(this.#headAt)
+    w.varint(head.length).binary(head).varint(body.length).binary(body)
   }
 
   get isLoaded(): boolean {
-    return this.#isOpen || this.#body !== undefined
+    return this.#isOpen || !this.isSplit || this.#splitBody !== undefined
   }
 
   attach(body: Buffer): void {
-    if (!this.isLoaded) this.#body = toBinary(body)
+    if (!this.isLoaded) this.#splitBody = toBinary(body)
   }
 
-  /** The truth of a condition; decodes the head at most. */
+  /** The truth of a condition. */
   holds(ref: ConditionRef): boolean {
-    const slot = find(this.#slots ?? this.#peek(), ref.accumulator)
+    if (this.#slots === undefined) return holdsInHead(this.#piece, this.#headAt, ref)
+    const slot = find(this.#slots, ref.accumulator)
     return slot === undefined ? ref.whenEmpty : slot.holds(ref)
   }
 
-  #peek(): Slot[] {
-    const r = readerOf(must(this.#head, 'a closed group has its head (2)'))
+  /** The slots, with their flips; states are decoded one by one (`stateOf`). */
+  open(): readonly Slot[] {
+    if (this.#slots !== undefined) return this.#slots
+    invariant(this.isLoaded, `the row of split-off group ${this.number} was loaded (3)`)
     const slots: Slot[] = []
+    const r = readerOf(this.#piece, this.#headAt)
     let ordinal = -1
     for (let n = r.varint(); n > 0; n--) {
       ordinal += r.varint() + 1
@@ -132,30 +162,34 @@ export class GroupState {
       for (let words = r.varint(); words > 0; words--) bits.push(r.varint())
       slots.push(new Slot(ordinal, bits))
     }
+    this.#openBody(slots)
     this.#slots = slots
+    this.#isOpen = true
     return slots
   }
 
-  /** The slots, with their flips; states are decoded one by one (`stateOf`). */
-  open(): readonly Slot[] {
-    const slots = this.#slots ?? this.#peek()
-    if (this.#isOpen) return slots
-    invariant(this.#body !== undefined, `the row of split-off group ${this.number} was loaded (3)`)
-    const r = readerOf(this.#body)
-    const sizes: number[] = []
+  #openBody(slots: readonly Slot[]): void {
+    const r = readerOf(this.#splitBody ?? this.#piece, this.#bodyAt)
+    let at = 0
     for (const slot of slots) {
-      const flips = r.varint()
-      slot.flipsAt = flips === 0 ? NEVER : flips - 1
-      sizes.push(r.varint())
+      slot.flipsAt = flipsOf(r.varint())
+      slot.from = at
+      at += r.varint()
+      slot.to = at
     }
-    let at = r.at
-    for (const [i, slot] of slots.entries()) {
-      const end = at + (sizes[i] as number)
-      slot.raw = this.#body.slice(at, end)
-      at = end
+    for (const slot of slots) {
+      slot.from += r.at
+      slot.to += r.at
     }
-    this.#isOpen = true
-    return slots
+  }
+
+  /** A slot's state, decoded. */
+  stateOf(slot: Slot, accumulator: PlanAccumulator): unknown {
+    if (slot.accumulator !== undefined) return slot.state
+    const operator = must(accumulator.operator, 'a trait needs no decoding')
+    slot.state = operator.decode(readerOf(this.#splitBody ?? this.#piece, this.#bodyAt + slot.from, this.#bodyAt + slot.to))
+    slot.accumulator = accumulator
+    return slot.state
   }
 
   slot(ordinal: number): Slot | undefined {
@@ -188,13 +222,62 @@ export class GroupState {
     this.flipsAt = flipsAt
   }
 
-  /** Brings head and body in step (2) and returns them. */
-  bytes(): { head: string; body: string | undefined } {
-    if (this.isDirty) {
-      this.#encode()
-      this.isDirty = false
+  /** Brings the bytes in step (2). */
+  encode(): void {
+    const slots = this.open()
+    const old = this.#splitBody ?? this.#piece
+    const oldAt = this.#bodyAt
+    heads.reset().varint(slots.length)
+    indexes.reset()
+    states.reset()
+    let ordinal = -1
+    for (const slot of slots) {
+      heads.varint(slot.ordinal - ordinal - 1).varint(slot.bits.length)
+      for (const word of slot.bits) heads.varint(word)
+      ordinal = slot.ordinal
+      const from = states.length
+      if (slot.accumulator !== undefined) slot.accumulator.operator?.encode(slot.state, states)
+      else states.binary(old.slice(oldAt + slot.from, oldAt + slot.to))
+      slot.from = from
+      slot.to = states.length
+      indexes.varint(flipsCode(slot.flipsAt)).varint(slot.to - from)
     }
-    return { head: must(this.#head, 'it was encoded or decoded'), body: this.#body }
+    for (const slot of slots) {
+      slot.from += indexes.length
+      slot.to += indexes.length
+    }
+    pieces
+      .reset()
+      .varint(this.number)
+      .u8((this.isTrait ? TRAIT : 0) | (this.isSplit ? SPLIT : 0))
+      .varint(flipsCode(this.flipsAt))
+      .varint(heads.length)
+    this.#headAt = pieces.length
+    pieces.raw(heads.view())
+    if (this.isSplit) {
+      this.#splitBody = indexes.view().toString('latin1') + states.view().toString('latin1')
+      this.#bodyAt = 0
+    } else {
+      pieces.varint(indexes.length + states.length)
+      this.#bodyAt = pieces.length
+      pieces.raw(indexes.view()).raw(states.view())
+    }
+    this.#piece = pieces.view().toString('latin1')
+    this.isDirty = false
+    this.isFresh = true
+  }
+
+  /** Moves the body out of the profile's row (3). */
+  splitOff(): void {
+    this.open()
+    this.isSplit = true
+    this.encode()
+  }
+
+  /** The body of a split-off group, if it has changed. */
+  takeBody(): string | undefined {
+    if (!this.isSplit || !this.isFresh) return undefined
+    return must(this.#splitBody, 'what has changed is loaded')
   }
 
   /** Lets go of what can be decoded again from the bytes. */
@@ -203,49 +286,38 @@ export class GroupState {
     this.#slots = undefined
     this.#isOpen = false
   }
+}
 
-  #encode(): void {
-    const slots = this.open()
-    parts.reset().varint(slots.length)
-    let ordinal = -1
-    for (const slot of slots) {
-      parts.varint(slot.ordinal - ordinal - 1).varint(slot.bits.length)
-      for (const word of slot.bits) parts.varint(word)
-      ordinal = slot.ordinal
-    }
-    this.#head = toBinary(parts.view())
-    parts.reset()
-    states.reset()
-    const ends: number[] = []
-    for (const slot of slots) {
-      const start = states.length
-      encodeSlot(slot)
-      ends.push(states.length)
-      parts.varint(flipsCode(slot.flipsAt)).varint(states.length - start)
-    }
-    const all = toBinary(states.view())
-    let start = 0
-    for (const [i, slot] of slots.entries()) {
-      const end = ends[i] as number
-      slot.raw ??= all.slice(start, end)
-      start = end
-    }
-    this.#body = toBinary(parts.view()) + all
+/** Where `readVarint` is. */
+let cursor = 0
+
+function readVarint(text: string): number {
+  let code = text.charCodeAt(cursor++)
+  if (code < 0x80) return code
+  let x = code & 0x7f
+  for (let shift = 7; ; shift += 7) {
+    code = text.charCodeAt(cursor++)
+    x |= (code & 0x7f) << shift
+    if (code < 0x80) return x
   }
 }
 
-function encodeSlot(slot: Slot): void {
-  if (slot.raw !== undefined) states.binary(slot.raw)
-  else slot.accumulator?.operator?.encode(slot.state, states)
-}
-
-/** A slot's state, decoded. */
-export function stateOf(slot: Slot, accumulator: PlanAccumulator): unknown {
-  if (slot.accumulator !== undefined) return slot.state
-  const operator = must(accumulator.operator, 'a trait needs no decoding')
-  slot.state = operator.decode(readerOf(must(slot.raw, 'a state that is not decoded has its bytes')))
-  slot.accumulator = accumulator
-  return slot.state
+/** Reads one truth where it lies. */
+function holdsInHead(piece: string, headAt: number, ref: ConditionRef): boolean {
+  cursor = headAt
+  let ordinal = -1
+  for (let n = readVarint(piece); n > 0; n--) {
+    ordinal += readVarint(piece) + 1
+    if (ordinal > ref.accumulator) break
+    let word = 0
+    const words = readVarint(piece)
+    for (let i = 0; i < words; i++) {
+      const bits = readVarint(piece)
+      if (i === ref.word) word = bits
+    }
+    if (ordinal === ref.accumulator) return (word & ref.mask) !== 0
+  }
+  return ref.whenEmpty
 }
 
 /** Groups hold a handful of slots; the ordinals are sorted. */

@@ -5,9 +5,10 @@
 // 2. Only segments that read a changed truth are evaluated, each once a step, in the order of their numbers.
 // 3. Entries and exits alternate; seq counts them from 1. Only segments that were ever entered have a membership.
 // 4. A step is synchronous and doesn't nest: `emit` must not call back into the profile's segments.
+import { must } from '../core/assert.ts'
 import type { Json } from '../core/event.ts'
 import { NEVER, type Truth } from '../operators/operator.ts'
-import { type GroupState, type Slot, stateOf } from './group-state.ts'
+import type { GroupState, Slot } from './group-state.ts'
 import type { PlanAccumulator, PlanGroup } from './plan-group.ts'
 import type { CompiledSegment, Truths } from './segment-tree.ts'
 
@@ -47,27 +48,42 @@ export class Affected {
   /** Evaluates them (1, 2). */
   settle(member: Member, at: number, emit: Emit): void {
     const segments = this.#segments
-    if (segments.length > 1) segments.sort((a, b) => a.number - b.number)
+    sortByNumber(segments)
     for (const segment of segments) {
-      setMembership(member, segment.number, segment.test(member), (m) => emit(segment.number, m, at))
+      const changed = setMembership(member, segment.number, segment.test(member))
+      if (changed !== undefined) emit(segment.number, changed, at)
     }
     segments.length = 0
   }
 }
 
-/** Makes a profile a member or not; calls `changed` if that is news (3). */
-export function setMembership(member: Member, segment: number, isIn: boolean, changed: (membership: Membership) => void): void {
+/** Most steps affect a handful, nearly in order. */
+function sortByNumber(segments: CompiledSegment[]): void {
+  if (segments.length > 50) {
+    segments.sort((a, b) => a.number - b.number)
+    return
+  }
+  for (let i = 1; i < segments.length; i++) {
+    const segment = segments[i] as CompiledSegment
+    let j = i
+    for (; j > 0 && (segments[j - 1] as CompiledSegment).number > segment.number; j--) segments[j] = segments[j - 1] as CompiledSegment
+    segments[j] = segment
+  }
+}
+
+/** Makes a profile a member or not; returns the membership if that is news (3). */
+export function setMembership(member: Member, segment: number, isIn: boolean): Membership | undefined {
   const membership = member.memberships.get(segment)
   if (membership === undefined) {
-    if (!isIn) return
+    if (!isIn) return undefined
     const first = { seq: 1, in: true }
     member.memberships.set(segment, first)
-    changed(first)
-  } else if (membership.in !== isIn) {
-    membership.seq++
-    membership.in = isIn
-    changed(membership)
+    return first
   }
+  if (membership.in === isIn) return undefined
+  membership.seq++
+  membership.in = isIn
+  return membership
 }
 
 /** What readings write into. */
@@ -95,17 +111,13 @@ export function dropSlot(group: GroupState, slot: Slot, accumulator: PlanAccumul
   group.removeSlot(slot)
 }
 
-/** Reads the slots again whose flip is due by `now`. A slot whose accumulator is no longer in the plan goes. */
+/** Reads the slots again whose flip is due by `now`. */
 export function readDue(group: GroupState, plan: PlanGroup, now: number, affected: Affected): void {
-  for (const slot of [...group.open()]) {
+  for (const slot of group.open()) {
     if (slot.flipsAt > now) continue
-    const accumulator = plan.accumulator(slot.ordinal)
+    const accumulator = must(plan.accumulator(slot.ordinal), 'a filled group holds what is in the plan')
     group.isDirty = true
-    if (accumulator === undefined) {
-      group.removeSlot(slot)
-      continue
-    }
-    if (accumulator.operator) stateOf(slot, accumulator)
+    if (accumulator.operator) group.stateOf(slot, accumulator)
     readConditions(slot, accumulator, now, affected)
   }
   group.refreshFlips()
@@ -117,7 +129,9 @@ const matched: PlanAccumulator[] = []
 export function readTrait(group: GroupState, plan: PlanGroup, value: Json | undefined, now: number, affected: Affected): void {
   matched.length = 0
   if (value !== undefined) plan.match(value, now, matched)
-  for (const slot of [...group.open()]) {
+  const slots = group.open()
+  for (let i = slots.length - 1; i >= 0; i--) {
+    const slot = slots[i] as Slot
     const accumulator = plan.accumulator(slot.ordinal)
     if (accumulator === undefined || !matched.includes(accumulator)) dropSlot(group, slot, accumulator, affected)
   }

@@ -70,6 +70,7 @@ export function lastAt<T>(items: readonly T[], versionOf: (item: T) => number, v
 export class Numbering {
   readonly #groups: GroupTable[] = []
   readonly #groupNumbers = new Map<string, number>()
+  readonly #groupOfTrait = new Map<string, number>()
   readonly #groupsOfEvent = new Map<string, number[]>()
 
   groupsOfEvent(name: string): readonly number[] {
@@ -77,7 +78,7 @@ export class Numbering {
   }
 
   groupOfTrait(name: string): number | undefined {
-    return this.#groupNumbers.get(traitKey(name))
+    return this.#groupOfTrait.get(name)
   }
 
   /** Notes that `version` replaces a segment's definition; returns the groups that this changes. */
@@ -131,7 +132,7 @@ export class Numbering {
   #traitRef(condition: TraitCondition, canonical: JsonObject): ConditionRef {
     const { trait, ...comparators } = condition
     const name = traitName(condition)
-    const group = this.#group(traitKey(name), name, [])
+    const group = this.#group(sortedText({ trait: name }), name, [])
     const isEquality = equalsOneOf(comparators) !== undefined
     const accumulator = accumulatorIn(group, isEquality ? sortedText(canonical) : '', () => ({
       operator: undefined,
@@ -147,6 +148,7 @@ export class Numbering {
     const group: GroupTable = { number: this.#groups.length, trait, accumulators: [], ordinals: new Map(), changedAt: [], builds: [] }
     this.#groups.push(group)
     this.#groupNumbers.set(key, group.number)
+    if (trait !== undefined) this.#groupOfTrait.set(trait, group.number)
     for (const name of names) {
       const numbers = this.#groupsOfEvent.get(name)
       if (numbers) numbers.push(group.number)
@@ -157,8 +159,6 @@ export class Numbering {
 }
 
 const NO_GROUPS: readonly number[] = []
-
-const traitKey = (name: string): string => sortedText({ trait: name })
 
 type AccumulatorParts = Pick<AccumulatorTable, 'operator' | 'path' | 'terms'>
 

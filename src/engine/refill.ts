@@ -5,7 +5,7 @@
 import type { JsonObject } from '../core/event.ts'
 import { NEVER } from '../operators/operator.ts'
 import { listOf, valueAt } from '../operators/path.ts'
-import { type GroupState, type Slot, stateOf } from './group-state.ts'
+import type { GroupState, Slot } from './group-state.ts'
 import type { Plan } from './plan.ts'
 import type { EventView, PlanAccumulator } from './plan-group.ts'
 
@@ -51,9 +51,8 @@ function addTo(states: Map<PlanAccumulator, unknown>, accumulator: PlanAccumulat
 /** Puts a fresh state in the place of the old one, if there was one (1). */
 export function replaceState(group: GroupState, slot: Slot | undefined, accumulator: PlanAccumulator, fresh: unknown): Slot {
   if (slot === undefined) return group.addSlot(accumulator, fresh)
-  accumulator.operator?.takeOver(fresh, stateOf(slot, accumulator))
+  accumulator.operator?.takeOver(fresh, group.stateOf(slot, accumulator))
   slot.state = fresh
-  slot.raw = undefined
   group.isDirty = true
   return slot
 }

@@ -14,7 +14,7 @@ import type { Where } from '../operators/definition.ts'
 import { NEVER } from '../operators/operator.ts'
 import { listOf, valueAt } from '../operators/path.ts'
 import { previewPlan } from './definitions.ts'
-import { GroupState, type Slot, stateOf } from './group-state.ts'
+import { GroupState, type Slot } from './group-state.ts'
 import { Affected, type Emit, type Member, type Membership, readConditions, readDue, readTrait, setMembership } from './membership.ts'
 import type { Plan } from './plan.ts'
 import type { EventView, PlanAccumulator, PlanGroup } from './plan-group.ts'
@@ -49,7 +49,7 @@ export class SegmentState implements Member {
   static empty(plan: Plan, emit: Emit, now = 0): SegmentState {
     const state = new SegmentState()
     state.version = plan.version
-    for (const { number } of plan.holdsForEmpty) setMembership(state, number, true, (m) => emit(number, m, now))
+    for (const { number } of plan.holdsForEmpty) emit(number, must(setMembership(state, number, true), 'it had none'), now)
     return state
   }
 
@@ -143,7 +143,7 @@ function addEvent(state: SegmentState, plan: PlanGroup, event: EventView, now: n
 function slotFor(group: GroupState, accumulator: PlanAccumulator): Slot {
   const operator = must(accumulator.operator, 'events go to accumulators')
   const slot = group.slot(accumulator.ordinal) ?? group.addSlot(accumulator, operator.empty())
-  stateOf(slot, accumulator)
+  group.stateOf(slot, accumulator)
   return slot
 }
 
@@ -151,7 +151,6 @@ function addValues(slot: Slot, accumulator: PlanAccumulator, entry: { at: number
   keep.need = accumulator.need
   keep.now = entry.now
   for (const value of entry.values) accumulator.operator?.add(slot.state, entry.at, value, keep)
-  slot.raw = undefined
 }
 
 /** Reads again what `rebuild` has replaced. */
@@ -209,7 +208,8 @@ export function fill(plan: Plan, state: SegmentState, step: FillStep): void {
   state.version = plan.version
   state.refreshFlips()
   for (const [number] of state.memberships) {
-    if (plan.segments[number] === undefined) setMembership(state, number, false, (m) => step.emit(number, m, step.now))
+    const left = plan.segments[number] === undefined ? setMembership(state, number, false) : undefined
+    if (left !== undefined) step.emit(number, left, step.now)
   }
   affected.add(changes.segments)
   affected.settle(state, step.now, step.emit)
@@ -244,7 +244,7 @@ function refillGroup(state: SegmentState, plan: PlanGroup, { fresh, since, now }
       slot = replaceState(group, slot, accumulator, built)
     }
     if (slot === undefined) continue
-    stateOf(slot, accumulator)
+    group?.stateOf(slot, accumulator)
     readConditions(slot, accumulator, now, affected)
   }
   if (group === undefined) return
@@ -293,7 +293,9 @@ function resists(group: GroupState, accumulator: PlanAccumulator, event: EventVi
   if (slot === undefined) return false
   const values = listOf(valueAt(event.message(), must(accumulator.path, 'what resists a value measures one')))
   const { operator, need } = accumulator
-  return values.some((value) => operator?.counts(value) && operator.cannotAdd?.(stateOf(slot, accumulator), value, { need, now: event.at }))
+  return values.some(
+    (value) => operator?.counts(value) && operator.cannotAdd?.(group.stateOf(slot, accumulator), value, { need, now: event.at }),
+  )
 }
 
 export interface RebuildStep {
@@ -356,15 +358,14 @@ function mergeGroup(plan: Plan, into: SegmentState, theirs: GroupState, { timeli
   for (const slot of theirs.open()) {
     const accumulator = must(group.accumulator(slot.ordinal), 'a filled group holds what is in the plan (1)')
     const operator = must(accumulator.operator, 'an event group has accumulators')
-    const state = stateOf(slot, accumulator)
+    const state = theirs.stateOf(slot, accumulator)
     const own = mine.slot(accumulator.ordinal)
     merged.push(accumulator)
     if (own === undefined) mine.addSlot(accumulator, state)
     else {
       const kept = { need: accumulator.need, now }
-      if (operator.cannotMerge?.(stateOf(own, accumulator), state, kept)) resisting.push(accumulator)
-      operator.merge(stateOf(own, accumulator), state, kept)
-      own.raw = undefined
+      if (operator.cannotMerge?.(mine.stateOf(own, accumulator), state, kept)) resisting.push(accumulator)
+      operator.merge(mine.stateOf(own, accumulator), state, kept)
     }
   }
   if (resisting.length > 0 && timeline !== undefined) rebuildSlots(plan, mine, resisting, { timeline, now })
@@ -407,33 +408,52 @@ export interface SplitRows {
 const SMALLEST_SPLIT_BYTES = 64
 
 export function encodeState(state: SegmentState, w: Writer, split: SplitRows): void {
-  w.varint(state.memberships.size)
-  for (const [segment, m] of state.memberships) w.varint(segment).varint(m.seq * 2 + (m.in ? 1 : 0))
+  encodeMemberships(state.memberships, w)
   w.varint(state.version).varint(state.gaps.length)
   for (const gap of state.gaps) w.varint(gap.after).varint(gap.upTo).varint(gap.from)
-  const changed = new Set<GroupState>()
-  let inlineBytes = 0
+  let bytes = 0
   for (const group of state.groups.values()) {
-    if (group.isDirty) changed.add(group)
-    const { body } = group.bytes()
-    if (!group.isSplit) inlineBytes += body?.length ?? 0
+    if (group.isDirty) group.encode()
+    bytes += group.inlineBytes
   }
-  if (inlineBytes > split.bytes) splitOff(state, changed)
+  if (bytes > split.bytes) splitOff(state)
+  const whole = split.bytes === NEVER
   w.varint(state.groups.size)
   for (const group of state.groups.values()) {
-    const isSplit = group.isSplit && split.bytes < NEVER
-    group.write(w, isSplit)
-    if (!changed.has(group)) group.close()
-    else if (isSplit) split.putGroup(group.number, fromBinary(must(group.bytes().body, 'what has changed is loaded')))
+    group.write(w, whole)
+    // What was not touched since the last time is closed: only what is warm stays decoded.
+    if (!group.isFresh) group.close()
+    const body = whole ? undefined : group.takeBody()
+    if (body !== undefined) split.putGroup(group.number, fromBinary(body))
+    group.isFresh = false
   }
 }
 
-function splitOff(state: SegmentState, changed: Set<GroupState>): void {
+function splitOff(state: SegmentState): void {
   for (const group of state.groups.values()) {
-    if (group.isSplit || group.isTrait || (group.bytes().body?.length ?? 0) < SMALLEST_SPLIT_BYTES) continue
-    group.isSplit = true
-    changed.add(group)
+    if (!group.isSplit && !group.isTrait && group.inlineBytes >= SMALLEST_SPLIT_BYTES) group.splitOff()
   }
+}
+
+let packed = Buffer.allocUnsafe(8192)
+
+function encodeMemberships(memberships: ReadonlyMap<number, Membership>, w: Writer): void {
+  if (packed.length < memberships.size * 14) packed = Buffer.allocUnsafe(memberships.size * 20)
+  let at = 0
+  // By hand: there may be hundreds, and this is done for every commit of the profile.
+  const put = (x: number): void => {
+    let rest = x
+    while (rest >= 0x80) {
+      packed[at++] = (rest & 0x7f) | 0x80
+      rest >>>= 7
+    }
+    packed[at++] = rest
+  }
+  for (const [segment, m] of memberships) {
+    put(segment)
+    put(m.seq * 2 + (m.in ? 1 : 0))
+  }
+  w.varint(memberships.size).raw(packed.subarray(0, at))
 }
 
 /** The start of what `encodeState` has written. */

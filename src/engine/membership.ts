@@ -6,6 +6,7 @@
 // 3. Entries and exits alternate; seq counts them from 1. Only segments that were ever entered have a membership.
 // 4. A step is synchronous and doesn't nest: `emit` must not call back into the profile's segments.
 import { must } from '../core/assert.ts'
+import type { Reader, Writer } from '../core/bytes.ts'
 import type { Json } from '../core/event.ts'
 import { NEVER, type Truth } from '../operators/operator.ts'
 import type { GroupState, Slot } from './group-state.ts'
@@ -14,15 +15,113 @@ import type { CompiledSegment, Truths } from './segment-tree.ts'
 
 export interface Membership {
   seq: number
-  in: boolean
+  readonly in: boolean
 }
 
 /** Called after a membership has changed. */
 export type Emit = (segment: number, membership: Membership, at: number) => void
 
+/** The memberships of one profile, by segment number. There may be hundreds, encoded at every commit: so two plain lists. */
+export class Memberships {
+  /** Ascending. */
+  readonly #segments: number[] = []
+  /** seq * 2, + 1 for a member. */
+  readonly #codes: number[] = []
+
+  get size(): number {
+    return this.#segments.length
+  }
+
+  get(segment: number): Membership | undefined {
+    const i = this.#find(segment)
+    return this.#segments[i] === segment ? membershipOf(this.#codes[i] as number) : undefined
+  }
+
+  /** Makes the profile a member or not; returns the membership if that is news (3). */
+  set(segment: number, isIn: boolean): Membership | undefined {
+    const i = this.#find(segment)
+    if (this.#segments[i] !== segment) {
+      if (!isIn) return undefined
+      this.#segments.splice(i, 0, segment)
+      this.#codes.splice(i, 0, 3)
+      return membershipOf(3)
+    }
+    const code = this.#codes[i] as number
+    if ((code % 2 === 1) === isIn) return undefined
+    const next = code + (isIn ? 3 : 1)
+    this.#codes[i] = next
+    return membershipOf(next)
+  }
+
+  delete(segment: number): void {
+    const i = this.#find(segment)
+    if (this.#segments[i] !== segment) return
+    this.#segments.splice(i, 1)
+    this.#codes.splice(i, 1)
+  }
+
+  /** All there are now, in the order of their segments' numbers. */
+  *[Symbol.iterator](): Generator<[segment: number, membership: Membership]> {
+    const codes = this.#codes.slice()
+    for (const [i, segment] of this.#segments.slice().entries()) yield [segment, membershipOf(codes[i] as number)]
+  }
+
+  encode(w: Writer): void {
+    const count = this.#segments.length
+    if (packed.length < count * 14) packed = Buffer.allocUnsafe(count * 20)
+    let at = 0
+    let last = 0
+    for (let i = 0; i < count; i++) {
+      const segment = this.#segments[i] as number
+      at = putVarint(putVarint(at, segment - last), this.#codes[i] as number)
+      last = segment
+    }
+    w.varint(count).raw(packed.subarray(0, at))
+  }
+
+  static decode(r: Reader): Memberships {
+    const memberships = new Memberships()
+    let segment = 0
+    for (let n = r.varint(); n > 0; n--) {
+      segment += r.varint()
+      memberships.#segments.push(segment)
+      memberships.#codes.push(r.varint())
+    }
+    return memberships
+  }
+
+  /** Where a segment is or would be. */
+  #find(segment: number): number {
+    const segments = this.#segments
+    let low = 0
+    let high = segments.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((segments[middle] as number) < segment) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+}
+
+const membershipOf = (code: number): Membership => ({ seq: Math.floor(code / 2), in: code % 2 === 1 })
+
+let packed = Buffer.allocUnsafe(8192)
+
+function putVarint(at: number, x: number): number {
+  let rest = x
+  let i = at
+  while (rest >= 0x80) {
+    packed[i++] = (rest & 0x7f) | 0x80
+    rest >>>= 7
+  }
+  packed[i++] = rest
+  return i
+}
+
 /** Truths with the memberships that follow from them. */
 export interface Member extends Truths {
-  readonly memberships: Map<number, Membership>
+  readonly memberships: Memberships
 }
 
 /** The segments whose truth may have changed in one step. */
@@ -50,7 +149,7 @@ export class Affected {
     const segments = this.#segments
     sortByNumber(segments)
     for (const segment of segments) {
-      const changed = setMembership(member, segment.number, segment.test(member))
+      const changed = member.memberships.set(segment.number, segment.test(member))
       if (changed !== undefined) emit(segment.number, changed, at)
     }
     segments.length = 0
@@ -69,21 +168,6 @@ function sortByNumber(segments: CompiledSegment[]): void {
     for (; j > 0 && (segments[j - 1] as CompiledSegment).number > segment.number; j--) segments[j] = segments[j - 1] as CompiledSegment
     segments[j] = segment
   }
-}
-
-/** Makes a profile a member or not; returns the membership if that is news (3). */
-export function setMembership(member: Member, segment: number, isIn: boolean): Membership | undefined {
-  const membership = member.memberships.get(segment)
-  if (membership === undefined) {
-    if (!isIn) return undefined
-    const first = { seq: 1, in: true }
-    member.memberships.set(segment, first)
-    return first
-  }
-  if (membership.in === isIn) return undefined
-  membership.seq++
-  membership.in = isIn
-  return membership
 }
 
 /** What readings write into. */

@@ -12,10 +12,10 @@ import { fromBinary, type Reader, type Writer } from '../core/bytes.ts'
 import type { Json, JsonObject } from '../core/event.ts'
 import type { Where } from '../operators/definition.ts'
 import { NEVER } from '../operators/operator.ts'
-import { listOf, valueAt } from '../operators/path.ts'
+import { listOf, Several, valueAt } from '../operators/path.ts'
 import { previewPlan } from './definitions.ts'
 import { GroupState, type Slot } from './group-state.ts'
-import { Affected, type Emit, type Member, type Membership, readConditions, readDue, readTrait, setMembership } from './membership.ts'
+import { Affected, type Emit, type Member, Memberships, readConditions, readDue, readTrait } from './membership.ts'
 import type { Plan } from './plan.ts'
 import type { EventView, PlanAccumulator, PlanGroup } from './plan-group.ts'
 import { NO_STATES, rebuildSlots, replaceState, type States, statesFrom } from './refill.ts'
@@ -41,7 +41,7 @@ export class SegmentState implements Member {
   version = 0
   /** The earliest flip of any condition. */
   flipsAt: number = NEVER
-  memberships = new Map<number, Membership>()
+  memberships = new Memberships()
   readonly groups = new Map<number, GroupState>()
   gaps: Gap[] = []
 
@@ -49,7 +49,7 @@ export class SegmentState implements Member {
   static empty(plan: Plan, emit: Emit, now = 0): SegmentState {
     const state = new SegmentState()
     state.version = plan.version
-    for (const { number } of plan.holdsForEmpty) emit(number, must(setMembership(state, number, true), 'it had none'), now)
+    for (const { number } of plan.holdsForEmpty) emit(number, must(state.memberships.set(number, true), 'it had none'), now)
     return state
   }
 
@@ -127,17 +127,20 @@ function addEvent(state: SegmentState, plan: PlanGroup, event: EventView, now: n
   let group: GroupState | undefined
   for (const accumulator of found) {
     const reached = accumulator.path === undefined ? null : valueAt(message, accumulator.path)
-    if (reached === undefined) continue
-    const values = listOf(reached).filter((value) => accumulator.operator?.counts(value))
-    if (values.length === 0) continue
+    if (reached === undefined || !counts(accumulator, reached)) continue
     group ??= state.groupFor(plan)
     const slot = slotFor(group, accumulator)
-    addValues(slot, accumulator, { at: event.at, values, now })
+    addReached(slot, accumulator, { at: event.at, reached, now })
     readConditions(slot, accumulator, now, affected)
   }
   if (group === undefined) return
   group.isDirty = true
   group.refreshFlips()
+}
+
+function counts({ operator }: PlanAccumulator, reached: Json | Several): boolean {
+  if (operator === undefined) return false
+  return reached instanceof Several ? reached.values.some((value) => operator.counts(value)) : operator.counts(reached)
 }
 
 function slotFor(group: GroupState, accumulator: PlanAccumulator): Slot {
@@ -147,10 +150,13 @@ function slotFor(group: GroupState, accumulator: PlanAccumulator): Slot {
   return slot
 }
 
-function addValues(slot: Slot, accumulator: PlanAccumulator, entry: { at: number; values: readonly Json[]; now: number }): void {
-  keep.need = accumulator.need
+function addReached(slot: Slot, { operator, need }: PlanAccumulator, entry: { at: number; reached: Json | Several; now: number }): void {
+  if (operator === undefined) return
+  keep.need = need
   keep.now = entry.now
-  for (const value of entry.values) accumulator.operator?.add(slot.state, entry.at, value, keep)
+  const { reached, at } = entry
+  if (!(reached instanceof Several)) operator.add(slot.state, at, reached, keep)
+  else for (const value of reached.values) if (operator.counts(value)) operator.add(slot.state, at, value, keep)
 }
 
 /** Reads again what `rebuild` has replaced. */
@@ -208,7 +214,7 @@ export function fill(plan: Plan, state: SegmentState, step: FillStep): void {
   state.version = plan.version
   state.refreshFlips()
   for (const [number] of state.memberships) {
-    const left = plan.segments[number] === undefined ? setMembership(state, number, false) : undefined
+    const left = plan.segments[number] === undefined ? state.memberships.set(number, false) : undefined
     if (left !== undefined) step.emit(number, left, step.now)
   }
   affected.add(changes.segments)
@@ -342,7 +348,7 @@ export function merge(plan: Plan, into: SegmentState, from: SegmentState, step: 
       for (const condition of group.accumulator(slot.ordinal)?.conditions ?? []) affected.add(condition.segments)
     }
   }
-  for (const number of into.memberships.keys()) {
+  for (const [number] of into.memberships) {
     const segment = plan.segments[number]
     if (segment) affected.add([segment])
   }
@@ -408,7 +414,7 @@ export interface SplitRows {
 const SMALLEST_SPLIT_BYTES = 64
 
 export function encodeState(state: SegmentState, w: Writer, split: SplitRows): void {
-  encodeMemberships(state.memberships, w)
+  state.memberships.encode(w)
   w.varint(state.version).varint(state.gaps.length)
   for (const gap of state.gaps) w.varint(gap.after).varint(gap.upTo).varint(gap.from)
   let bytes = 0
@@ -435,36 +441,9 @@ function splitOff(state: SegmentState): void {
   }
 }
 
-let packed = Buffer.allocUnsafe(8192)
-
-function encodeMemberships(memberships: ReadonlyMap<number, Membership>, w: Writer): void {
-  if (packed.length < memberships.size * 14) packed = Buffer.allocUnsafe(memberships.size * 20)
-  let at = 0
-  // By hand: there may be hundreds, and this is done for every commit of the profile.
-  const put = (x: number): void => {
-    let rest = x
-    while (rest >= 0x80) {
-      packed[at++] = (rest & 0x7f) | 0x80
-      rest >>>= 7
-    }
-    packed[at++] = rest
-  }
-  for (const [segment, m] of memberships) {
-    put(segment)
-    put(m.seq * 2 + (m.in ? 1 : 0))
-  }
-  w.varint(memberships.size).raw(packed.subarray(0, at))
-}
-
 /** The start of what `encodeState` has written. */
-export function readMemberships(r: Reader): Map<number, Membership> {
-  const memberships = new Map<number, Membership>()
-  for (let n = r.varint(); n > 0; n--) {
-    const segment = r.varint()
-    const code = r.varint()
-    memberships.set(segment, { seq: Math.floor(code / 2), in: code % 2 === 1 })
-  }
-  return memberships
+export function readMemberships(r: Reader): Memberships {
+  return Memberships.decode(r)
 }
 
 export function decodeState(r: Reader): SegmentState {

@@ -47,7 +47,18 @@ function program(...argv: string[]): Run {
   return started
 }
 
-const start = (...argv: string[]) => program('start', '--port', '0', '--data-dir', files.path('data'), '--partitions', '2', ...argv)
+const start = (...argv: string[]) =>
+  program(
+    'start',
+    '--port',
+    '0',
+    '--data-dir',
+    files.path('data'),
+    '--partitions',
+    '2',
+    ...(argv.includes('--hosts') ? [] : ['--hosts', '1']),
+    ...argv,
+  )
 
 async function urlOf(server: Run): Promise<string> {
   await until(() => server.out.includes('\n') || server.child.exitCode !== null, 'a line on stdout')
@@ -55,7 +66,9 @@ async function urlOf(server: Run): Promise<string> {
 }
 
 describe('start', () => {
-  test('prints one line with its URL, serves, stops on SIGTERM, and finds everything again', { timeout: 60_000 }, async () => {
+  test('prints one line with its URL, serves, stops on SIGTERM, finds everything again, and refuses what would harm it', {
+    timeout: 60_000,
+  }, async () => {
     const first = start()
     const url = await urlOf(first)
     expect((await fetch(`${url}/readyz`)).status).toBe(200)
@@ -72,22 +85,16 @@ describe('start', () => {
     const again = await urlOf(second)
     const profile = await fetch(`${again}/v1/profiles/user_id:u1`)
     expect(await profile.json()).toMatchObject({ identifiers: [{ namespace: 'user_id', value: 'u1' }] })
-    second.child.kill('SIGINT')
-    expect(await second.exited).toEqual([0, null])
-  })
-
-  test('data of other settings and data in use are refused, with what to do next', { timeout: 60_000 }, async () => {
-    const first = start()
-    await urlOf(first)
     const twin = start()
     expect(await twin.exited).toEqual([1, null])
     expect(twin.err).toMatch(/^data_locked: .*\n(?:.*\n)? {2}What to do next: /)
     expect(twin.out).toBe('')
-    first.child.kill('SIGTERM')
-    await first.exited
-    const other = program('--port', '0', '--data-dir', files.path('data'), '--partitions', '4')
+    second.child.kill('SIGINT')
+    expect(await second.exited).toEqual([0, null])
+
+    const other = start('--hosts', '2')
     expect(await other.exited).toEqual([1, null])
-    expect(other.err).toMatch(/fingerprint_mismatch: .*partitions: was 2, is 4/)
+    expect(other.err).toMatch(/^fingerprint_mismatch: .*hosts: was 1, is 2/)
   })
 
   test('a port in use is told, and the data is closed again', async () => {
@@ -99,7 +106,7 @@ describe('start', () => {
     expect(await refused.exited).toEqual([1, null])
     expect(refused.err).toContain(`cannot_listen: Port ${port} of 127.0.0.1 is in use.`)
     holder.close()
-    await urlOf(start())
+    expect(readdirSync(files.path('data')).filter((name) => name.startsWith('LOCK'))).toEqual([])
   })
 
   test('without keys it does not listen beyond loopback, and touches no data', async () => {
@@ -135,7 +142,7 @@ test('every limit of the engine comes from its option', () => {
   const namespaces = new Namespaces(config.identity)
   const options = engineOptions(config, namespaces)
   expect(options).toMatchObject({ eventsRetainMs: 3_600_000, outputsRetainMs: 7_200_000, readTimeoutMs: config.positionWaitMs, hosts: 2 })
-  expect(options.fixed).toEqual({ partitions: 4, namespaces: 'account user_id', keyEncoding: 1 })
+  expect(options.fixed).toEqual({ partitions: 4, namespaces: 'account user_id', keyEncoding: 1, hosts: 2 })
   // Two hosts' budgets over four partitions.
   expect(options.limits).toMatchObject({ cacheBytes: 50_000_000, dedupeWindowMs: 172_800_000, identity: namespaces.limits })
   for (const value of Object.values(options.limits)) expect(value).toBeDefined()

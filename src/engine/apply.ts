@@ -9,14 +9,14 @@
 import { must } from '../core/assert.ts'
 import type { EventRecord, Json } from '../core/event.ts'
 import type { Cause } from '../core/transition.ts'
-import type { CauseRef } from '../identity/messages.ts'
+import type { CarriedEvent, CauseRef } from '../identity/messages.ts'
 import type { Batch } from './batch.ts'
 import { FUTURE_EVENTS_PER_PROFILE, type TaskLimits, TIMELINE_SLACK } from './config.ts'
 import { auditKey, SIZES_PER_ROW, timelineKey, timerKey } from './keys.ts'
 import type { TransitionRun } from './outbox.ts'
 import type { Definitions } from './definitions.ts'
 import type { Plan } from './plan.ts'
-import { AppliedEvent, addFuture, applyTraits, decodeTimelineRow, encodeTimelineRow, type HandedOver, mergeTraits, NEVER, type Profile } from './profile.ts'
+import { AppliedEvent, addFuture, applyTraits, decodeTimelineRow, encodeTimelineRow, type HandedOver, mergeTraits, NEVER, type Profile, viewOf } from './profile.ts'
 import { publicIdText } from './public-id.ts'
 import type { Emit } from './membership.ts'
 import * as segmentState from './segment-state.ts'
@@ -40,7 +40,9 @@ export interface Surroundings {
 
 export class Apply {
   readonly #s: Surroundings
-  #run: TransitionRun = { publicId: '', userId: '', cause: 'event', causeId: '', decidedAt: 0 }
+  /** Whose transitions are emitted, and why; `#run` follows when the first one is. */
+  #about: { profile: Profile | undefined; cause: Cause; causeId: string } = { profile: undefined, cause: 'event', causeId: '' }
+  #run: TransitionRun | undefined
 
   constructor(surroundings: Surroundings) {
     this.#s = surroundings
@@ -61,7 +63,11 @@ export class Apply {
 
   /** From here on, transitions are this profile's, for this reason. */
   #because(p: Profile, cause: Cause, causeId: string): void {
-    this.#run = { publicId: p.publicId, userId: p.userId, cause, causeId, decidedAt: this.nowFor(p) }
+    const about = this.#about
+    about.profile = p
+    about.cause = cause
+    about.causeId = causeId
+    this.#run = undefined
   }
 
   readonly #emit: Emit = (segment, membership, at) => {
@@ -69,16 +75,24 @@ export class Apply {
     sizes.set(segment, (sizes.get(segment) ?? 0) + (membership.in ? 1 : -1))
     batch.sizeBlocks.add(Math.floor(segment / SIZES_PER_ROW))
     batch.transitionsEmitted++
-    batch.transitions.add(this.#run, segment, this.plan.versionOf(segment), { seq: membership.seq, in: membership.in, at })
+    batch.transitions.add(this.#run ?? this.#beginRun(), segment, this.plan.versionOf(segment), { seq: membership.seq, in: membership.in, at })
+  }
+
+  #beginRun(): TransitionRun {
+    const { profile, cause, causeId } = this.#about
+    const p = must(profile, 'transitions are emitted about a profile')
+    this.#run = { publicId: p.publicId, userId: p.userId, cause, causeId, decidedAt: this.nowFor(p) }
+    return this.#run
   }
 
   /** Applies an event to a born profile. */
-  event(p: Profile, record: EventRecord, bytes: Buffer, cause: CauseRef): void {
+  event(p: Profile, event: CarriedEvent, cause: CauseRef): void {
+    const { record, bytes } = event
     const now = this.nowFor(p)
     const founding = p.segments === undefined
     if (!founding) {
       this.bringUp(p, now)
-      if (p.timeline !== undefined && record.at <= now) this.#rebuildFor(p, record, now)
+      if (p.timeline !== undefined && record.at <= now) this.#rebuildFor(p, viewOf(event), now)
     }
     p.asOf = now
     p.updatedAt = Math.max(p.updatedAt, now)
@@ -92,11 +106,11 @@ export class Apply {
       p.timelineCount++
       if (p.timelineCount > this.#s.limits.timelineEvents + TIMELINE_SLACK) this.#s.overgrown.add(p.key)
     }
-    if (founding) this.#found(p, record, bytes, now, cause)
+    if (founding) this.#found(p, event, now, cause)
     else if (record.at > now) this.#defer(p, record, bytes)
     else {
       this.#because(p, 'event', cause.messageId)
-      this.#count(p, record, now, this.#emit)
+      this.#count(p, { record, view: viewOf(event) }, now, this.#emit)
     }
     this.#s.state.applied++
     this.rearm(p)
@@ -117,14 +131,15 @@ export class Apply {
   }
 
   /** (3): evaluates the new profile as it stands after its first event. */
-  #found(p: Profile, record: EventRecord, bytes: Buffer, now: number, cause: CauseRef): void {
+  #found(p: Profile, event: CarriedEvent, now: number, cause: CauseRef): void {
+    const { record, bytes } = event
     const quiet: Emit = () => {}
     p.createdAt = now
     this.#s.batch.withTimeline.add(p)
     p.segments = segmentState.SegmentState.empty(this.plan, quiet)
     this.#s.state.profiles++
     if (record.at > now) this.#defer(p, record, bytes)
-    else this.#count(p, record, now, quiet)
+    else this.#count(p, { record, view: viewOf(event) }, now, quiet)
     this.#because(p, 'event', cause.messageId)
     const memberships = p.segments.memberships
     for (const [segment, m] of memberships) {
@@ -137,10 +152,9 @@ export class Apply {
     }
   }
 
-  #count(p: Profile, record: EventRecord, now: number, emit: Emit): void {
-    const event = new AppliedEvent(record)
-    const changed = record.hasTraits ? applyTraits(p, record, event.message()) : NO_TRAITS
-    segmentState.applyEvent(this.plan, segmentsOf(p), { event, traits: traitsOf(p), changedTraits: changed, now, emit })
+  #count(p: Profile, { record, view }: { record: EventRecord; view: AppliedEvent }, now: number, emit: Emit): void {
+    const changedTraits = record.hasTraits ? applyTraits(p, record, view.message()) : NO_TRAITS
+    segmentState.applyEvent(this.plan, segmentsOf(p), { event: view, traits: traitsOf(p), changedTraits, now, emit })
   }
 
   /** (1): what time and new definitions owe to the profile by `now`. */
@@ -194,8 +208,8 @@ export class Apply {
   }
 
   /** Rebuilds the groups that can't take this event as they are (say, a negative amount behind a pruned sum). */
-  #rebuildFor(p: Profile, record: EventRecord, now: number): void {
-    const groups = segmentState.groupsToRebuild(this.plan, segmentsOf(p), new AppliedEvent(record))
+  #rebuildFor(p: Profile, event: AppliedEvent, now: number): void {
+    const groups = segmentState.groupsToRebuild(this.plan, segmentsOf(p), event)
     if (groups.length === 0) return
     const timeline = must(this.#countedTimeline(p, now), 'the timeline was loaded for this event')
     segmentState.rebuild(this.plan, segmentsOf(p), groups, { timeline, now })

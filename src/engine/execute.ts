@@ -2,27 +2,26 @@
 // Owns what an input needs in memory and what it leaves in the batch; does not load, commit or send anything.
 //
 // 1. An input whose rows aren't all in memory changes nothing and says what it wants.
-// 2. Messages to the own partition are taken in the same step, in order; the rest of them goes the way of the exchange as soon
-//    as one wants a row, and while earlier ones are still under way.
+// 2. Messages to the own partition are taken in the same step, in order. One that wants a row goes the way of the exchange, and
+//    so do all behind it in that step; a later one overtakes it unless it has the same address.
 // 3. An event is counted once: its hash is a row of the same commit.
 // 4. The partition's `now` moves by stamps (wall clock) or by control records (manual clock), and never back.
 import { invariant, must } from '../core/assert.ts'
-import type { EventRecord } from '../core/event.ts'
 import { homeOf, type IdentifierKey, type ProfileKey, profileKey } from '../core/identifier.ts'
 import { encodeMessage } from '../identity/codec.ts'
-import { type AuditAction, addressOf, type CauseRef, causesIn, type IdentityMessage, rowsOf } from '../identity/messages.ts'
+import { type AuditAction, addressOf, type CarriedEvent, type CauseRef, causesIn, type IdentityMessage, rowsOf, smallestOf } from '../identity/messages.ts'
 import { isIdle, type Leaf, newRoot, type Root } from '../identity/root.ts'
 import { type Context, handle } from '../identity/rules.ts'
 import { Apply, type Surroundings, segmentsOf } from './apply.ts'
 import { auditKey, busyKey, dedupeKey, groupKey, prefixRange, publicKey } from './keys.ts'
 import { Absent, type Memory } from './memory.ts'
 import { mergeNeedsTimeline } from './merge-needs.ts'
-import { AppliedEvent, decodeHandedOver, encodeHandedOver, Forward, type HandedOver, Profile } from './profile.ts'
+import { AppliedEvent, decodeHandedOver, encodeHandedOver, Forward, type HandedOver, type InputEvent, Profile, viewOf } from './profile.ts'
 import { mintPublicId, publicIdText } from './public-id.ts'
 import * as segmentState from './segment-state.ts'
 
 export type Input =
-  | { readonly kind: 'event'; readonly next: number; readonly cause: CauseRef; readonly record: EventRecord; readonly bytes: Buffer; repeated: boolean }
+  | { readonly kind: 'event'; readonly next: number; readonly cause: CauseRef; readonly event: InputEvent; repeated: boolean }
   | { readonly kind: 'unreadable'; readonly next: number; readonly stamp: number; readonly reason: string; readonly bytes: Buffer }
   | { readonly kind: 'exchange'; readonly origin: number; readonly seq: number; readonly message: IdentityMessage }
   | { readonly kind: 'clock'; readonly next: number; readonly now: number }
@@ -69,6 +68,8 @@ export class Executor implements Context {
   readonly #s: ExecutorSurroundings
   #local: IdentityMessage[] = []
   #wanted = new Wanted()
+  /** Addresses of messages to the own partition that go the way of the exchange, and how many each. */
+  readonly #underWay = new Map<string, number>()
   readonly #decoded = new WeakMap<Buffer, HandedOver>()
 
   constructor(surroundings: ExecutorSurroundings) {
@@ -79,8 +80,7 @@ export class Executor implements Context {
 
   /** Executes one input, or says what it wants (1). */
   execute(input: Input): Wanted | undefined {
-    this.#wanted = new Wanted()
-    if (this.#lacks(input)) return this.#wanted
+    if (this.#lacks(input)) return this.#takeWanted()
     const { batch } = this.#s
     batch.inputs++
     const cause = input.kind === 'event' ? input.cause : input.kind === 'exchange' ? input.message.cause : undefined
@@ -91,9 +91,14 @@ export class Executor implements Context {
 
   /** What these inputs want in memory, as far as it can be told before any of them is executed. */
   wants(inputs: readonly Input[]): Wanted {
-    this.#wanted = new Wanted()
     for (const input of inputs) this.#lacks(input)
-    return this.#wanted
+    return this.#takeWanted()
+  }
+
+  #takeWanted(): Wanted {
+    const wanted = this.#wanted
+    this.#wanted = new Wanted()
+    return wanted
   }
 
   #run(input: Input): void {
@@ -111,6 +116,7 @@ export class Executor implements Context {
       case 'exchange':
         invariant(input.seq === (state.marks[input.origin] ?? 0) + 1, 'exchange messages of one origin come without gaps')
         state.marks[input.origin] = input.seq
+        if (input.origin === this.#s.partition) this.#arrived(addressOf(input.message))
         this.#deliver(input.message)
         return
       case 'clock':
@@ -144,7 +150,7 @@ export class Executor implements Context {
   // ---- events and time
 
   #isRepeat(input: Input & { kind: 'event' }): boolean {
-    const hash = input.record.messageHash
+    const hash = input.event.record.messageHash
     if (!input.repeated && !this.#s.batch.seen.has(hash) && !this.#s.seenBefore.has(hash)) return false
     this.#s.state.repeated++
     return true
@@ -152,11 +158,12 @@ export class Executor implements Context {
 
   #event(input: Input & { kind: 'event' }): void {
     if (this.#s.limits.clock === 'wall') this.moveTo(input.cause.stamp)
-    const { record, bytes, cause } = input
-    this.#s.batch.seen.add(record.messageHash)
-    this.#s.batch.rows.push([dedupeKey(this.#s.state.generation, record.messageHash), EMPTY])
+    const { event, cause } = input
+    const { messageHash } = event.record
+    this.#s.batch.seen.add(messageHash)
+    this.#s.batch.rows.push([dedupeKey(this.#s.state.generation, messageHash), EMPTY])
     this.#s.batch.events++
-    this.#deliver({ kind: 'arrive', event: { record, bytes }, cause })
+    this.#deliver({ kind: 'arrive', event, cause })
   }
 
   /** Moves the partition's time on, never back (4), and turns the dedupe generations by it. */
@@ -184,7 +191,7 @@ export class Executor implements Context {
   #lacks(input: Input): boolean {
     switch (input.kind) {
       case 'event':
-        return !input.repeated && this.#lacksForEvent(input.record, input.cause.stamp)
+        return !input.repeated && this.#lacksForEvent(input.event, input.cause.stamp)
       case 'exchange':
         return this.#lacksForMessage(input.message)
       case 'timer':
@@ -201,9 +208,9 @@ export class Executor implements Context {
   }
 
   /** Follows leaf and forwards as far as they stay in this partition, so that the usual event is applied in one step. */
-  #lacksForEvent(record: EventRecord, stamp: number): boolean {
+  #lacksForEvent(event: InputEvent, stamp: number): boolean {
     const { memory, partition, limits, state } = this.#s
-    const smallest = must(record.identifiers[0], 'an event has an identifier').key
+    const smallest = smallestOf(event).key
     const entry = memory.leaf(smallest)
     if (entry === undefined) {
       this.#wanted.leaves.add(smallest)
@@ -221,19 +228,19 @@ export class Executor implements Context {
         key = row.to
         continue
       }
-      if (row instanceof Profile && row.segments) this.#lacksToApply(row, record, Math.max(state.now, limits.clock === 'wall' ? stamp : 0))
+      if (row instanceof Profile && row.segments) this.#lacksToApply(row, event, Math.max(state.now, limits.clock === 'wall' ? stamp : 0))
       return !this.#wanted.isEmpty
     }
     return false
   }
 
-  #lacksToApply(p: Profile, record: EventRecord | undefined, atLeastNow: number): boolean {
+  #lacksToApply(p: Profile, event: CarriedEvent | undefined, atLeastNow: number): boolean {
     const segments = segmentsOf(p)
     const plan = this.apply_.plan
     const now = Math.max(atLeastNow, p.asOf)
     const events: AppliedEvent[] = []
     for (const f of p.future) if (f.record.at <= now) events.push(new AppliedEvent(f.record))
-    if (record && record.at <= now) events.push(new AppliedEvent(record))
+    if (event && event.record.at <= now) events.push(viewOf(event))
     const needs = segmentState.needs(plan, segments, { events, now })
     if (needs.groups.length > 0) this.#wanted.groups.set(p.key, needs.groups)
     if (needs.timeline && p.timeline === undefined) this.#wanted.timelines.add(p.key)
@@ -255,7 +262,7 @@ export class Executor implements Context {
   }
 
   #lacksForRoot(p: Profile, message: IdentityMessage): void {
-    if (message.kind === 'event') this.#lacksToApply(p, message.event.record, this.#s.state.now)
+    if (message.kind === 'event') this.#lacksToApply(p, message.event, this.#s.state.now)
     else if (message.kind === 'accept' || message.kind === 'handover') {
       const groups = segmentState.missingGroups(segmentsOf(p))
       if (groups.length > 0) this.#wanted.groups.set(p.key, groups)
@@ -285,13 +292,28 @@ export class Executor implements Context {
 
   // ---- messages (2)
 
+  #arrived(address: string): void {
+    const left = (this.#underWay.get(address) ?? 0) - 1
+    if (left > 0) this.#underWay.set(address, left)
+    else this.#underWay.delete(address)
+  }
+
+  /** Starts over with these messages to the own partition under way (opening, or after a failed batch). */
+  begin(underWay: Iterable<IdentityMessage>): void {
+    this.#underWay.clear()
+    for (const message of underWay) {
+      const address = addressOf(message)
+      this.#underWay.set(address, (this.#underWay.get(address) ?? 0) + 1)
+    }
+  }
+
   #deliver(first: IdentityMessage): void {
     this.#local = [first]
     for (let i = 0; i < this.#local.length; i++) {
       const message = must(this.#local[i], 'index in range')
       if (i > 0) {
-        this.#wanted = new Wanted()
         if (this.#lacksForMessage(message)) {
+          this.#takeWanted()
           for (const rest of this.#local.slice(i)) this.#post(rest)
           break
         }
@@ -304,7 +326,9 @@ export class Executor implements Context {
   /** Puts a message into the outbox of the exchange. */
   #post(message: IdentityMessage): void {
     const { state, batch, limits } = this.#s
-    const target = homeOf(addressOf(message), limits.partitions)
+    const address = addressOf(message)
+    const target = homeOf(address, limits.partitions)
+    if (target === this.#s.partition) this.#underWay.set(address, (this.#underWay.get(address) ?? 0) + 1)
     const seq = (state.sent[target] ?? 0) + 1
     state.sent[target] = seq
     batch.sent.push({ target, seq, bytes: encodeMessage(message), causes: causesIn(message) })
@@ -338,9 +362,9 @@ export class Executor implements Context {
   }
 
   send(message: IdentityMessage): void {
-    const { state, partition, limits } = this.#s
-    const inOrder = state.sent[partition] === state.marks[partition]
-    if (inOrder && homeOf(addressOf(message), limits.partitions) === partition) this.#local.push(message)
+    const { partition, limits } = this.#s
+    const address = addressOf(message)
+    if (homeOf(address, limits.partitions) === partition && !this.#underWay.has(address)) this.#local.push(message)
     else this.#post(message)
   }
 
@@ -355,11 +379,11 @@ export class Executor implements Context {
     else this.#s.busy.delete(root.key)
   }
 
-  apply(root: Root, event: { record: EventRecord; bytes: Buffer }, cause: CauseRef): void {
-    this.apply_.event(this.#profile(root.key), event.record, event.bytes, cause)
+  apply(root: Root, event: CarriedEvent, cause: CauseRef): void {
+    this.apply_.event(this.#profile(root.key), event, cause)
   }
 
-  born(root: Root, first: { record: EventRecord }): void {
+  born(root: Root, first: CarriedEvent): void {
     const p = this.#profile(root.key)
     p.publicId = mintPublicId(root.key, first.record.acceptedAt)
     this.#s.batch.rows.push([publicKey(p.publicId), Buffer.from(root.key, 'latin1')])

@@ -13,7 +13,7 @@ import { FILLS_PER_BATCH, TIMERS_PER_BATCH, TIMERS_PER_LOAD } from './config.ts'
 import type { Input } from './execute.ts'
 import { decodeInput, eventOf, positionOf, recordOf } from './inputs.ts'
 import { prefixRange, profileKeyOf, timerKey, timerOf } from './keys.ts'
-import { decodeProfileRow, decodeTimelineRow, Profile } from './profile.ts'
+import { decodeProfileRow, decodeTimelineRow, InputEvent, Profile } from './profile.ts'
 import type { Task } from './task.ts'
 
 const LAST_KEY = '\u00ff'.repeat(PROFILE_KEY_BYTES)
@@ -102,7 +102,7 @@ export class Gather {
     try {
       const record = decodeEvent(bytes)
       const stamp = Math.min(record.acceptedAt, latest)
-      return { kind: 'event', next, cause: { partition: this.#task.partition, position, stamp, messageId: record.messageId }, record, bytes, repeated: false }
+      return { kind: 'event', next, cause: { partition: this.#task.partition, position, stamp, messageId: record.messageId }, event: new InputEvent(record, bytes), repeated: false }
     } catch (error) {
       return { kind: 'unreadable', next, stamp: 0, reason: String(error), bytes }
     }

@@ -4,6 +4,9 @@ import { must } from '../core/assert.ts'
 import { type FromHost, failureOf, Host, type ToHost } from './host.ts'
 import { type HostSetup, openHostPorts } from './open-host.ts'
 
+// Rows are small and live until the store has them: slabs that hold many of them cost least.
+Buffer.poolSize = 256 << 10
+
 const port = must(parentPort, 'host-thread.ts runs in a worker')
 const setup = workerData as HostSetup
 let closing: number | undefined

@@ -64,8 +64,6 @@ export interface HostPorts {
 
 /** How often timers in memory are compared with the clock. */
 const TICK_MS = 5
-/** How often, in ticks, it is worked out which causes are still open. */
-const TICKS_PER_REFRESH = 8
 /** How often stores are looked at for applying and the journal for cutting. */
 const TEND_MS = 250
 
@@ -76,7 +74,6 @@ export class Host {
   readonly #post: (message: FromHost) => void
   readonly #waiting: { check: () => boolean; resolve: () => void; reject: (error: Error) => void }[] = []
   #closing = false
-  #ticks = 0
   #stopTicks: (() => void)[] = []
   /** Messages that came from other hosts, ever: two equal answers around a question mean that nothing moved between them. */
   received = 0
@@ -94,7 +91,9 @@ export class Host {
       const { limits, events, journal } = this.ports
       this.tasks.set(partition, new Task({ partition, limits, definitions: this.definitions, events, journal, rows, host }))
     }
+    // All of them, before any sends again what it had sent: messages find their receivers open.
     for (const task of this.tasks.values()) await task.open()
+    for (const task of this.tasks.values()) await task.relayAgain()
     for (const task of this.tasks.values()) task.start()
     this.#tick()
     this.#tend()
@@ -115,7 +114,7 @@ export class Host {
         shared.committed(partition, recordOf(input))
         this.#checkWaiting()
       },
-      idle: () => this.#checkWaiting(),
+      idle: (partition) => this.#idle(partition),
       stopped: (partition, reason) => {
         this.#post({ t: 'stopped', partition, reason: `${reason.name}: ${reason.message}` })
         this.#checkWaiting()
@@ -146,6 +145,15 @@ export class Host {
     this.ports.shared.hostOpen(this.ports.host, oldest)
   }
 
+  #idle(partition: number): void {
+    const task = this.tasks.get(partition)
+    if (task && task.busy.size === 0 && task.oldestOpen < Number.POSITIVE_INFINITY) {
+      task.refreshOpen()
+      this.#publishOpen()
+    }
+    this.#checkWaiting()
+  }
+
   #refreshOpen(): void {
     for (const task of this.tasks.values()) if (task.oldestOpen < Number.POSITIVE_INFINITY) task.refreshOpen()
     this.#publishOpen()
@@ -155,7 +163,6 @@ export class Host {
 
   #tick(): void {
     if (this.#closing) return
-    if (this.#ticks++ % TICKS_PER_REFRESH === 0) this.#refreshOpen()
     if (this.ports.limits.clock === 'wall') {
       const now = this.ports.shared.allowedNow(this.ports.clock.now())
       for (const task of this.tasks.values()) if (task.nextDue() <= now) task.wake()
@@ -166,6 +173,7 @@ export class Host {
   /** Lets stores catch up with the journal, and cuts the journal behind them. */
   #tend(): void {
     if (this.#closing) return
+    this.#refreshOpen()
     for (const task of this.tasks.values()) task.wake()
     const again = (): void => {
       if (!this.#closing) this.#stopTicks[1] = this.ports.clock.after(TEND_MS, () => this.#tend())

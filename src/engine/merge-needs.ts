@@ -1,5 +1,4 @@
 // Whether two states of segments can be merged as they are, or only together with the timeline of both. Owns nothing.
-import { stateOf } from './group-state.ts'
 import type { Plan } from './plan.ts'
 import type { SegmentState } from './segment-state.ts'
 
@@ -13,7 +12,7 @@ export function mergeNeedsTimeline(plan: Plan, into: SegmentState, from: Segment
     for (const accumulator of group.fragile) {
       const [a, b] = [mine.slot(accumulator.ordinal), theirs.slot(accumulator.ordinal)]
       const { operator, need } = accumulator
-      if (a && b && operator?.cannotMerge?.(stateOf(a, accumulator), stateOf(b, accumulator), { need, now })) return true
+      if (a && b && operator?.cannotMerge?.(mine.stateOf(a, accumulator), theirs.stateOf(b, accumulator), { need, now })) return true
     }
   }
   return false

@@ -51,6 +51,8 @@ export interface DirectoryOptions extends EngineOptions {
 }
 
 const FREE_SPACE_EVERY_MS = 1000
+/** What a batch allocates should die before it is promoted. */
+const YOUNG_GENERATION_MB = 96
 
 /** How partitions are dealt out to hosts: runs of neighbours. */
 export function partitionsOf(host: number, hosts: number, partitions: number): number[] {
@@ -171,7 +173,7 @@ async function startWorkers(
 
 function startWorker(setup: HostSetup, receive: (message: FromHost) => void, fatal: (error: Error) => void): Promise<HostLink> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL('./host-thread.ts', import.meta.url), { workerData: setup })
+    const worker = new Worker(new URL('./host-thread.ts', import.meta.url), { workerData: setup, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB } })
     const link: HostLink = { partitions: setup.partitions, post: (message) => worker.postMessage(message) }
     let opened = false
     worker.on('message', (message: FromHost) => {

@@ -5,7 +5,7 @@
 import { must } from '../core/assert.ts'
 import { homeOf, type IdentifierKey, type ProfileKey, profileKey } from '../core/identifier.ts'
 import { decodeLeaf } from '../identity/codec.ts'
-import { rowsOf } from '../identity/messages.ts'
+import { rowsOf, smallestOf } from '../identity/messages.ts'
 import type { Batch } from './batch.ts'
 import type { Input, Wanted } from './execute.ts'
 import { dedupeKey, groupKey, leafKey, prefixRange, profileRowKey } from './keys.ts'
@@ -13,6 +13,8 @@ import { Absent } from './memory.ts'
 import { decodeProfileRow, Forward, Profile, type Suffixed } from './profile.ts'
 import * as segmentState from './segment-state.ts'
 import type { Task } from './task.ts'
+
+type EventInput = Input & { kind: 'event' }
 
 export class Prefetch {
   readonly #task: Task
@@ -27,44 +29,51 @@ export class Prefetch {
   async inputs(inputs: readonly Input[]): Promise<void> {
     const leaves = new Set<IdentifierKey>()
     const rows = new Set<ProfileKey>()
-    const fresh: (Input & { kind: 'event' })[] = []
+    const fresh: EventInput[] = []
+    let open: EventInput[] = []
     for (const input of inputs) {
       if (this.#seen.has(input)) continue
       this.#seen.add(input)
-      if (input.kind === 'event') fresh.push(input)
-      this.#note(input, leaves, rows)
+      if (input.kind === 'event') {
+        fresh.push(input)
+        if (!this.#noteEvent(input, leaves, rows)) open.push(input)
+      } else this.#note(input, leaves, rows)
     }
     await this.#load(fresh, leaves, rows)
-    // Second round: where the leaves point to, as far as it is this partition.
-    rows.clear()
-    for (const input of inputs) {
-      if (input.kind !== 'event') continue
-      const leaf = this.#task.memory.leaf(must(input.record.identifiers[0], 'an event has an identifier').key)?.leaf
-      if (leaf) this.#noteRow(leaf.key, rows)
+    // Further rounds: where the leaves point to, and roots behind forwards, as far as it is this partition.
+    for (;;) {
+      rows.clear()
+      open = open.filter((input) => !this.#noteEvent(input, leaves, rows))
+      if (rows.size === 0) return
+      await this.rows([...rows])
     }
-    await this.rows([...rows])
-    await this.#forwards(inputs)
+  }
+
+  /** Notes the next row on an event's way to its root; true when there is none to load. */
+  #noteEvent({ event }: EventInput, leaves: Set<IdentifierKey>, rows: Set<ProfileKey>): boolean {
+    const { memory } = this.#task
+    const smallest = smallestOf(event).key
+    const entry = memory.leaf(smallest)
+    if (entry === undefined) {
+      leaves.add(smallest)
+      this.#noteRow(profileKey(smallest, 0), rows)
+      return false
+    }
+    let key = entry.leaf?.key ?? profileKey(smallest, 0)
+    for (;;) {
+      const row = memory.row(key)
+      if (row === undefined) {
+        this.#noteRow(key, rows)
+        return !rows.has(key)
+      }
+      if (!(row instanceof Forward)) return true
+      key = row.to
+    }
   }
 
   /** Inputs that a cut leaves over are looked up again: what was committed meanwhile may repeat them. */
   again(inputs: readonly Input[]): void {
     for (const input of inputs) this.#seen.delete(input)
-  }
-
-  /** Third round, rare: roots behind forwards. */
-  async #forwards(inputs: readonly Input[]): Promise<void> {
-    for (;;) {
-      const rows = new Set<ProfileKey>()
-      for (const input of inputs) {
-        if (input.kind !== 'event') continue
-        const smallest = must(input.record.identifiers[0], 'an event has an identifier').key
-        let key = this.#task.memory.leaf(smallest)?.leaf?.key
-        for (let row = key && this.#task.memory.rows.get(key); row instanceof Forward; row = this.#task.memory.rows.get(key)) key = row.to
-        if (key) this.#noteRow(key, rows)
-      }
-      if (rows.size === 0) return
-      await this.rows([...rows])
-    }
   }
 
   #note(input: Input, leaves: Set<IdentifierKey>, rows: Set<ProfileKey>): void {
@@ -73,12 +82,6 @@ export class Prefetch {
       if (!memory.leaves.has(x)) leaves.add(x)
     }
     switch (input.kind) {
-      case 'event': {
-        const smallest = must(input.record.identifiers[0], 'an event has an identifier').key
-        noteLeaf(smallest)
-        if (!memory.leaves.has(smallest)) this.#noteRow(profileKey(smallest, 0), rows)
-        return
-      }
       case 'exchange': {
         const { leaf, row, founding } = rowsOf(input.message)
         if (leaf !== undefined) noteLeaf(leaf)
@@ -100,14 +103,14 @@ export class Prefetch {
     if (!memory.rows.has(key) && homeOf(key, limits.partitions) === partition) rows.add(key)
   }
 
-  async #load(events: (Input & { kind: 'event' })[], leaves: Set<IdentifierKey>, rows: Set<ProfileKey>): Promise<void> {
+  async #load(events: EventInput[], leaves: Set<IdentifierKey>, rows: Set<ProfileKey>): Promise<void> {
     if (events.length === 0 && leaves.size === 0 && rows.size === 0) return
     const { generation } = this.#task.state
     const leafList = [...leaves]
     const rowList = [...rows]
     const keys: string[] = []
-    for (const e of events) keys.push(dedupeKey(generation, e.record.messageHash))
-    if (generation > 0) for (const e of events) keys.push(dedupeKey(generation - 1, e.record.messageHash))
+    for (const e of events) keys.push(dedupeKey(generation, e.event.record.messageHash))
+    if (generation > 0) for (const e of events) keys.push(dedupeKey(generation - 1, e.event.record.messageHash))
     for (const x of leafList) keys.push(leafKey(x))
     for (const key of rowList) keys.push(profileRowKey(key))
     this.#task.metrics.rowsRead += keys.length

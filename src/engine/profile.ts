@@ -11,6 +11,7 @@ import { TributaryError } from '../core/errors.ts'
 import { decodeEvent, type EventRecord, type Json, type JsonObject, messageOf } from '../core/event.ts'
 import { PROFILE_KEY_BYTES, type ProfileKey } from '../core/identifier.ts'
 import { decodeRoot, encodeRoot } from '../identity/codec.ts'
+import type { CarriedEvent } from '../identity/messages.ts'
 import { Root } from '../identity/root.ts'
 import { decodeState, encodeState, type SegmentState, type SplitRows } from './segment-state.ts'
 
@@ -100,11 +101,16 @@ export const TRAITS_PER_PROFILE = 1000
 const isNewer = (a: Trait, b: Trait): boolean =>
   a.at !== b.at ? a.at > b.at : a.sourcePriority !== b.sourcePriority ? a.sourcePriority < b.sourcePriority : a.tie > b.tie
 
+/** Sets a trait if it is newer; true when its value has changed. */
 function setTrait(profile: Profile, name: string, trait: Trait): boolean {
   const old = profile.traits.get(name)
   if (old === undefined ? profile.traits.size >= TRAITS_PER_PROFILE : !isNewer(trait, old)) return false
   profile.traits.set(name, trait)
-  return true
+  return !isSame(old?.value, trait.value)
+}
+
+function isSame(a: Json | undefined, b: Json | undefined): boolean {
+  return a === b || (typeof a === 'object' && typeof b === 'object' && JSON.stringify(a) === JSON.stringify(b))
 }
 
 function traitSources(message: JsonObject): JsonObject[] {
@@ -304,8 +310,10 @@ function readSuffixed(r: Reader): Suffixed[] {
 
 /** A timeline row's value: when and as which event of the profile it was applied, then the event record. */
 export function encodeTimelineRow(appliedAt: number, appliedSeq: number, event: Buffer): Buffer {
-  return new Writer(event.length + 16).varint(appliedAt).varint(appliedSeq).raw(event).take()
+  return scratch.reset().varint(appliedAt).varint(appliedSeq).raw(event).take()
 }
+
+const scratch = new Writer(4096)
 
 export function decodeTimelineRow(value: Buffer): { appliedAt: number; appliedSeq: number; record: EventRecord; bytes: Buffer } {
   const r = new Reader(value)
@@ -313,6 +321,22 @@ export function decodeTimelineRow(value: Buffer): { appliedAt: number; appliedSe
   const appliedSeq = r.varint()
   const bytes = value.subarray(r.at)
   return { appliedAt, appliedSeq, record: decodeEvent(bytes), bytes }
+}
+
+/** An event of the log on its way; what is parsed once serves whoever looks at it next. */
+export class InputEvent implements CarriedEvent {
+  readonly record: EventRecord
+  readonly bytes: Buffer
+  readonly view: AppliedEvent
+  constructor(record: EventRecord, bytes: Buffer) {
+    this.record = record
+    this.bytes = bytes
+    this.view = new AppliedEvent(record)
+  }
+}
+
+export function viewOf(event: CarriedEvent): AppliedEvent {
+  return event instanceof InputEvent ? event.view : new AppliedEvent(event.record)
 }
 
 /** An event as conditions see it; its message is parsed when first asked for. */

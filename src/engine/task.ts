@@ -15,7 +15,7 @@ import type { Clock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { ProfileKey } from '../core/identifier.ts'
 import { decodeMessage } from '../identity/codec.ts'
-import { causesIn } from '../identity/messages.ts'
+import { causesIn, type IdentityMessage } from '../identity/messages.ts'
 import type { LogReader, LogWriter } from '../log/log.ts'
 import type { PendingRows } from '../state/pending.ts'
 import { Batch, type Sent } from './batch.ts'
@@ -91,6 +91,8 @@ export class Task {
   #relay: Relay
   #queue: Input[] = []
   #inFlight: InFlight | undefined
+  /** Read at opening, until `relayAgain`. */
+  #unconfirmed: Sent[] = []
   #durableN = 0
   /** Where the next replay may begin once the store has caught up. */
   #lastPosition = -1
@@ -160,6 +162,7 @@ export class Task {
     this.#committedInput = this.#state.input
     await this.#readSizes()
     await this.#readBusy()
+    await this.#readUnconfirmed()
     this.#relay = new Relay(
       {
         relay: (stream, payload, lastSeq) => this.#host.relay(this.partition, stream, payload, lastSeq),
@@ -167,9 +170,23 @@ export class Task {
       },
       this.#state,
     )
-    await this.#relayAgain()
+    this.#beginExecutor()
     this.refreshOpen()
     this.#host.committed(this.partition, this.#state.input, 0)
+  }
+
+  /** Sends again what was committed and not known to have arrived. To be called once every task of the host is open. */
+  async relayAgain(): Promise<void> {
+    this.#relay.commit(await this.#unrelayed(), this.#unconfirmed, this.#state.seqs)
+    this.#unconfirmed = []
+  }
+
+  #beginExecutor(): void {
+    const own: IdentityMessage[] = []
+    for (const s of [...this.#unconfirmed, ...this.#relay.unconfirmed()]) {
+      if (s.target === this.partition && s.seq > (this.#state.marks[this.partition] ?? 0)) own.push(decodeMessage(s.bytes))
+    }
+    this.#executor.begin(own)
   }
 
   #setState(state: TaskState): void {
@@ -212,24 +229,26 @@ export class Task {
     await scan.close()
   }
 
-  async #relayAgain(): Promise<void> {
-    const { relayed, acked } = this.#state
+  async #unrelayed(): Promise<[Stream, Block][]> {
     const blocks: [Stream, Block][] = []
     for (const stream of STREAMS) {
       await this.#scan(`o${STREAM_LETTER[stream]}`, (key, value) => {
         const lastSeq = seqOf(key, 2)
-        if (lastSeq > relayed[stream]) blocks.push([stream, decodeOutboxRow(lastSeq, value)])
+        if (lastSeq > this.#state.relayed[stream]) blocks.push([stream, decodeOutboxRow(lastSeq, value)])
         this.#storedOutbox[stream] = Math.max(this.#storedOutbox[stream], lastSeq)
       })
     }
-    const sent: Sent[] = []
+    return blocks
+  }
+
+  async #readUnconfirmed(): Promise<void> {
     await this.#scan('x', (key, value) => {
       const target = (key.charCodeAt(1) << 8) | key.charCodeAt(2)
       const seq = seqOf(key, 3)
       this.#storedExchange[target] = Math.max(this.#storedExchange[target] ?? 0, seq)
-      if (seq > (acked[target] ?? 0)) sent.push({ target, seq, bytes: value, causes: causesIn(decodeMessage(value)) })
+      const isKnown = seq <= (this.#state.acked[target] ?? 0)
+      if (!isKnown) this.#unconfirmed.push({ target, seq, bytes: value, causes: causesIn(decodeMessage(value)) })
     })
-    this.#relay.commit(blocks, sent, this.#state.seqs)
   }
 
   // ---- the loop
@@ -537,6 +556,7 @@ export class Task {
     this.#surroundings.seenBefore = new Set()
     await this.#readSizes()
     await this.#readBusy()
+    this.#beginExecutor()
   }
 
   #setAside(input: Input, error: Error): void {
@@ -546,7 +566,7 @@ export class Task {
     s.batch.inputs++
     if (input.kind === 'event' || input.kind === 'unreadable') {
       s.state.input = input.next
-      const message = input.kind === 'event' ? { messageId: input.record.messageId, event: input.record.name } : undefined
+      const message = input.kind === 'event' ? { messageId: input.event.record.messageId, event: input.event.record.name } : undefined
       s.batch.deadLetters.add({ code: 'execution_failed', reason, at: s.state.now, message })
     } else s.batch.deadLetters.add({ code: 'execution_failed', reason: `${input.kind} of a profile: ${reason}`, at: s.state.now })
   }
@@ -592,7 +612,7 @@ export class Task {
   }
 
   openness(): Openness {
-    return openness(this.#relay.unconfirmed(), this.busy.values())
+    return openness([...this.#unconfirmed, ...this.#relay.unconfirmed()], this.busy.values())
   }
 
   /** No acceptance stamp that this partition keeps open is older; exact after `refreshOpen`. */

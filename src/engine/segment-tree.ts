@@ -62,24 +62,34 @@ export function compileTree(tree: SegmentTree): Test {
       const part = compileTree(tree.part)
       return (truths) => !part(truths)
     }
-    case 'all':
-      return compileAll(tree.parts.map(compileTree))
-    case 'any': {
-      const parts = tree.parts.map((part) => compileTree({ kind: 'not', part }))
-      const none = compileAll(parts)
-      return (truths) => !none(truths)
+    default: {
+      const flat = compileFlat(tree.parts, tree.kind === 'all')
+      return flat ?? compileNested(tree.parts.map(compileTree), tree.kind === 'all')
     }
   }
 }
 
-function compileAll(parts: readonly Test[]): Test {
-  const [first, second] = parts
-  if (first === undefined) return () => true
-  if (second === undefined) return first
-  if (parts.length === 2) return (truths) => first(truths) && second(truths)
+/** One part that is not `isAll` decides: a false one of `all`, a true one of `any`. */
+function compileNested(parts: readonly Test[], isAll: boolean): Test {
   return (truths) => {
-    for (const part of parts) if (!part(truths)) return false
-    return true
+    for (const part of parts) if (part(truths) !== isAll) return !isAll
+    return isAll
+  }
+}
+
+/** The usual case, without a call per part: all parts are conditions, some of them negated. */
+function compileFlat(parts: readonly SegmentTree[], isAll: boolean): Test | undefined {
+  const refs: ConditionRef[] = []
+  const decisive: boolean[] = []
+  for (const part of parts) {
+    const inner = part.kind === 'not' ? part.part : part
+    if (inner.kind !== 'condition') return undefined
+    refs.push(inner.ref)
+    decisive.push((part.kind === 'not') === isAll)
+  }
+  return (truths) => {
+    for (let i = 0; i < refs.length; i++) if (truths.holds(refs[i] as ConditionRef) === decisive[i]) return !isAll
+    return isAll
   }
 }
 

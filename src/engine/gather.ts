@@ -58,7 +58,6 @@ export class Gather {
   }
 
   async into(queue: Input[]): Promise<void> {
-    if (this.#next < 0) this.begin()
     const { limits } = this.#task
     this.nowAllowed = -1
     if (queue.length >= limits.batchEvents) return

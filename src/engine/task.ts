@@ -170,15 +170,17 @@ export class Task {
       },
       this.#state,
     )
+    this.#gather.begin()
     this.#beginExecutor()
-    this.refreshOpen()
-    this.#host.committed(this.partition, this.#state.input, 0)
   }
 
   /** Sends again what was committed and not known to have arrived. To be called once every task of the host is open. */
   async relayAgain(): Promise<void> {
     this.#relay.commit(await this.#unrelayed(), this.#unconfirmed, this.#state.seqs)
     this.#unconfirmed = []
+    // Only now is it known what is open: time may follow the clock from here on.
+    this.refreshOpen()
+    this.#host.committed(this.partition, this.#state.input, 0)
   }
 
   #beginExecutor(): void {
@@ -253,9 +255,11 @@ export class Task {
 
   // ---- the loop
 
+  /** Begins, once all tasks of the host have sent again: what they repeated was dropped here, so they are told how far we are. */
   start(): void {
     invariant(this.phase === 'opening', 'a task is started once, after opening')
     this.phase = 'running'
+    for (const [origin, mark] of this.#takenMarks()) this.#host.confirm(origin, this.partition, mark)
     this.#loop = this.#run().catch((error: Error) => this.#stop(error))
   }
 

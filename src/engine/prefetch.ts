@@ -117,7 +117,8 @@ export class Prefetch {
     const values = await this.#task.rows.getMany(keys)
     let at = 0
     for (const e of events) e.repeated = values[at++] !== undefined
-    if (generation > 0) for (const e of events) e.repeated ||= values[at++] !== undefined
+    // Not `||=`, which would not take the value of a repeat.
+    if (generation > 0) for (const e of events) e.repeated = values[at++] !== undefined || e.repeated
     for (const x of leafList) this.#putLeaf(x, values[at++])
     for (const key of rowList) this.#putRow(key, values[at++])
   }

@@ -74,8 +74,8 @@ class TotalReading implements Reading<ExtremeState> {
     out.flipsAt = NEVER
   }
 
-  value({ best }: ExtremeState): number {
-    return best
+  value({ best }: ExtremeState): number | undefined {
+    return Number.isFinite(best) ? best : undefined
   }
 
   exact(): boolean {
@@ -120,7 +120,7 @@ function extreme(kind: 'min' | 'max', exceeds: (a: number, b: number) => boolean
       return aggregate.within === undefined ? new TotalReading(comparators) : new WindowReading(durationMs(aggregate.within), comparators)
     },
 
-    // An empty state is never read: the entry that creates it is added at once.
+    // An empty state's best is never compared: the entry that creates a state is added at once.
     empty: () => ({ best: kind === 'min' ? NEVER : -NEVER, times: [], values: [], lostAt: -NEVER }),
     counts: isCountable,
     add(state, at, value: Json, keep) {

@@ -30,8 +30,9 @@ class AgeReading implements Reading<RecencyState> {
     out.flipsAt = isYoung ? grownAt : NEVER
   }
 
-  value(state: RecencyState): string {
-    return new Date(state[this.#end]).toISOString()
+  value(state: RecencyState): string | undefined {
+    const at = state[this.#end]
+    return Number.isFinite(at) ? new Date(at).toISOString() : undefined
   }
 
   exact(): boolean {

@@ -31,6 +31,8 @@ class Twin {
   state: segments.SegmentState | undefined
   events: OracleEvent[] = []
   rows = new Map<number, Buffer>()
+  /** The definitions that the oracle knows. */
+  readonly defined = new Map<string, Where | undefined>()
   seen: Seen[] = []
   expected: Seen[] = []
 
@@ -107,14 +109,16 @@ class Twin {
   }
 
   fill(pending: readonly (readonly [string, Where | undefined])[], now: number): void {
-    for (const [id, where] of pending) this.expected.push(...this.oracle.define(id, where, now))
+    for (const [id, where] of pending) {
+      this.expected.push(...this.oracle.define(id, where, now))
+      this.defined.set(id, where)
+    }
     if (this.state === undefined) return
     this.load([], now)
     this.pass(now)
   }
 
   absorb(other: Twin, now: number, keep: 'into' | 'from'): void {
-    if (this.state === undefined || other.state === undefined) return
     for (const twin of [this, other]) {
       twin.load([], now)
       twin.pass(now)
@@ -124,7 +128,7 @@ class Twin {
     }
     // A hand-over carries everything in one piece.
     const w = new Writer()
-    segments.encodeState(other.state, w, { bytes: Number.POSITIVE_INFINITY, putGroup: () => expect.unreachable() })
+    segments.encodeState(must(other.state, 'founded'), w, { bytes: Number.POSITIVE_INFINITY, putGroup: () => expect.unreachable() })
     const from = segments.decodeState(new Reader(w.take()))
     const [mine, theirs] = [this.seen, other.seen]
     if (keep === 'from') this.seen = [...theirs]
@@ -133,7 +137,7 @@ class Twin {
     if (keep === 'from') mine.length = 0
     this.events = [...this.events, ...other.events]
     const step = { traits: this.traits, timeline: this.views(), now, keep, emit: this.emit }
-    segments.merge(this.plan, this.state, from, step)
+    segments.merge(this.plan, must(this.state, 'founded'), from, step)
   }
 
   /** Compares, then goes through bytes. */
@@ -201,7 +205,7 @@ function eventOf(sketch: EventSketch, n: number, now: number): OracleEvent {
 
 function run(first: readonly Where[], steps: readonly Step[], splitBytes: number): void {
   const definitions = new Definitions()
-  const twins = [new Twin(definitions, splitBytes), new Twin(definitions, splitBytes)] as const
+  const twins: [Twin, Twin] = [new Twin(definitions, splitBytes), new Twin(definitions, splitBytes)]
   let pending: [string, Where | undefined][] = []
   let now = START_MS
   const settle = (): void => {
@@ -229,10 +233,14 @@ function run(first: readonly Where[], steps: readonly Step[], splitBytes: number
         break
       case 'merge':
         settle()
-        twins[0].absorb(twins[1], now, step.keep)
         if (twins[0].state && twins[1].state) {
-          twins[0].check()
-          return
+          twins[0].absorb(twins[1], now, step.keep)
+          // Somebody new takes the other's place.
+          twins[1] = new Twin(definitions, splitBytes)
+          for (const [id, where] of twins[0].defined) {
+            twins[1].oracle.define(id, where, now)
+            twins[1].defined.set(id, where)
+          }
         }
     }
     for (const twin of twins) twin.check()

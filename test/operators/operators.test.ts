@@ -12,7 +12,7 @@ import { type CountedEvent, holds, nextFlip } from '../oracle/evaluate.ts'
 const START = 1000
 const NUMBERS = [0, 1, 2, 5, -3, 0.1, 0.2, 0.3, 12.34, 1e-9, 1e21, 1e31, -1e-31]
 const number = fc.constantFrom(...NUMBERS)
-const amount = fc.oneof({ weight: 4, arbitrary: fc.constantFrom(1, 2, 3, 0.1, 0.2) }, { weight: 1, arbitrary: number })
+const amount = fc.oneof({ weight: 4, arbitrary: fc.constantFrom(1, 2, 3, 5, 0.1, -2) }, { weight: 1, arbitrary: number })
 const whole = fc.integer({ min: -1, max: 4 })
 const within = fc.constantFrom('1ms', '7ms', '10ms', '25ms', '100ms')
 

@@ -1,0 +1,13 @@
+// Many rounds of kill -9: `npm run test:kill`, or TRIBUTARY_KILL_ROUNDS=500 npm run test:kill.
+import { expect, test } from 'vitest'
+import { killRounds } from './rounds.ts'
+
+const rounds = Number(process.env.TRIBUTARY_KILL_ROUNDS ?? 50)
+const seed = Number(process.env.TRIBUTARY_SEED ?? Math.floor(Math.random() * 1e6))
+
+test.each(['manual', 'wall'] as const)('on the %s clock', async (clock) => {
+  const say = (what: string): void => console.log(what)
+  const { faults, figures } = await killRounds({ seed, rounds, clock, people: 300, say })
+  console.log(`seed ${seed}, ${clock} clock: ${JSON.stringify(figures)}`)
+  expect(faults.slice(0, 50)).toEqual([])
+})

@@ -1,0 +1,293 @@
+// Rounds of load and kill -9, and what must be true after the last restart.
+import type { ShownTransition } from '../../src/cli/follow.ts'
+import type { Where } from '../../src/operators/definition.ts'
+import { below, seeded } from '../identity/random.ts'
+import { call, Follower, setClock, settle } from './client.ts'
+import { Load } from './load.ts'
+import { DataDirectory, pause, ServerProcess } from './server.ts'
+import {
+  followerFaults,
+  historyFaults,
+  membershipFaults,
+  readWorld,
+  sequenceFaults,
+  timelineFaults,
+  traitFaults,
+  type World,
+} from './world.ts'
+
+export interface RoundsOptions {
+  readonly seed: number
+  readonly rounds: number
+  readonly clock: 'manual' | 'wall'
+  readonly people: number
+  /** Told of every step. */
+  readonly say?: (what: string) => void
+}
+
+export interface Outcome {
+  readonly faults: readonly string[]
+  readonly figures: { readonly [name: string]: number }
+  /** The last state that was looked at, for tests of the laws themselves. */
+  readonly seen: Seen
+}
+
+export interface Seen {
+  readonly world: World
+  /** What the clock said when it was read, ms. */
+  readonly now: number
+  readonly sent: ReadonlyMap<string, object>
+  readonly acknowledged: readonly string[]
+  readonly received: readonly ShownTransition[]
+}
+
+/** Everything that must hold, by the name of the law. */
+export function faultsOf({ world, now, sent, acknowledged, received }: Seen): { readonly [law: string]: string[] } {
+  return {
+    timelines: timelineFaults(world, sent, acknowledged),
+    sequences: sequenceFaults(world),
+    follower: followerFaults(world, received),
+    memberships: membershipFaults(world, now),
+    traits: traitFaults(world, now),
+    partitions: world.status.partitions.filter((p) => p.state !== 'running' || p.lag > 0).map((p) => `partition ${JSON.stringify(p)}`),
+  }
+}
+
+const SECOND = 1000
+const HOUR = 3600 * SECOND
+const DAY = 24 * HOUR
+/** Where the manual clock stands at first. */
+const T0 = Date.parse('2026-05-01T12:00:00Z')
+const CONNECTIONS = 6
+/** How long the load runs between two kills, at most. */
+const LIFE_MS = 900
+/** How often a server is killed before it is up. */
+const EARLY_SHARE = 0.2
+const STARTUP_MS = 900
+
+/** Segments that more events move one way only, so that every single transition can be recomputed. */
+const oneWay = (unit: number): { readonly [id: string]: Where } => ({
+  views: { event: 'View', within: `${unit}ms`, count: { gte: 3 } },
+  buyers: { event: 'Order Completed', within: `${2 * unit}ms` },
+  spenders: { event: 'Order Completed', sum: 'properties.total', gte: 300 },
+  quiet: { not: { event: ['View', 'Order Completed'], within: `${3 * unit}ms` } },
+  browsers: { event: 'View', distinct: 'properties.page', gte: 5 },
+})
+
+const others = (unit: number): { readonly [id: string]: Where } => ({
+  pro: { trait: 'plan', eq: 'pro' },
+  lapsed: { event: 'Order Completed', last: { before: `${unit}ms` } },
+  undecided: { all: [{ event: 'View' }, { event: 'Order Completed', within: `${2 * unit}ms`, count: { eq: 0 } }] },
+  average: { event: 'Order Completed', avg: 'properties.total', between: [30, 60] },
+  scored: { all: [{ trait: 'score', gte: 50 }, { not: { trait: 'plan', in: ['free'] } }] },
+})
+
+export async function killRounds(options: RoundsOptions): Promise<Outcome> {
+  const directory = new DataDirectory()
+  const rounds = new Rounds(options, directory.path)
+  try {
+    return await rounds.run()
+  } finally {
+    await rounds.end()
+    directory.remove()
+  }
+}
+
+class Rounds {
+  readonly #options: RoundsOptions
+  readonly #dataDir: string
+  readonly #random: () => number
+  readonly #load: Load
+  readonly #follower: Follower
+  readonly #unit: number
+  #server: ServerProcess | undefined
+  #now = T0
+  /** What servers wrote to their logs as errors. */
+  readonly #errors: string[] = []
+  #kills = 0
+  #earlyKills = 0
+  #clockMoves = 0
+  #edits = 0
+
+  constructor(options: RoundsOptions, dataDir: string) {
+    this.#options = options
+    this.#dataDir = dataDir
+    this.#random = seeded(options.seed)
+    this.#unit = options.clock === 'manual' ? DAY : 2 * SECOND
+    const urlOf = (): string => {
+      if (!this.#server) throw new Error('there is no server')
+      return this.#server.url
+    }
+    this.#load = new Load({
+      random: this.#random,
+      urlOf,
+      connections: CONNECTIONS,
+      people: options.people,
+      timestamp: (r) => this.#timestamp(r),
+    })
+    this.#follower = new Follower(urlOf)
+  }
+
+  /** Mostly new, some late, on the manual clock a few ahead. */
+  #timestamp(random: () => number): number {
+    const now = this.#options.clock === 'manual' ? this.#now : Date.now()
+    const draw = random()
+    if (draw < 0.03 && this.#options.clock === 'manual') return now + below(random, 2 * HOUR)
+    return now - below(random, draw < 0.8 ? 2 * this.#unit : 10 * this.#unit)
+  }
+
+  async run(): Promise<Outcome> {
+    await this.#start()
+    await this.#prepare()
+    this.#load.start()
+    for (let round = 0; round < this.#options.rounds; round++) await this.#round()
+    await pause(LIFE_MS)
+    await this.#load.stop()
+    return this.#verify()
+  }
+
+  async end(): Promise<void> {
+    await this.#follower.stop()
+    await this.#kill()
+    for (const line of this.#errors) this.#options.say?.(line)
+  }
+
+  get #url(): string {
+    if (!this.#server) throw new Error('there is no server')
+    return this.#server.url
+  }
+
+  async #start(): Promise<void> {
+    const server = new ServerProcess(this.#dataDir, ['--partitions', '4', '--hosts', '2', '--clock', this.#options.clock])
+    if (this.#kills > 0 && this.#random() < EARLY_SHARE) {
+      await pause(below(this.#random, STARTUP_MS))
+      await server.end('SIGKILL')
+      this.#earlyKills++
+      return this.#start()
+    }
+    this.#server = await server.listening()
+    this.#options.say?.(`a server listens at ${this.#server.url}`)
+  }
+
+  /** Segments, and a first transition, so that the follower has an id to resume from. */
+  async #prepare(): Promise<void> {
+    if (this.#options.clock === 'manual') await setClock(this.#url, this.#now)
+    const segments = { ...oneWay(this.#unit), ...others(this.#unit) }
+    for (const [id, where] of Object.entries(segments)) await call(this.#url, `/v1/segments/${id}`, { method: 'PUT', body: { where } })
+    await this.#follower.start()
+    const first = {
+      type: 'track',
+      event: 'View',
+      userId: 'first',
+      messageId: 'first',
+      timestamp: new Date(this.#timestamp(() => 0.5)).toISOString(),
+    }
+    this.#load.messages.set(first.messageId, first)
+    this.#load.identifiers.add('user_id:first')
+    while (this.#follower.received.length === 0) {
+      await call(this.#url, '/v1/track', { method: 'POST', body: { ...first, event: 'Order Completed', properties: { total: 1000 } } })
+      await pause(20)
+    }
+    this.#load.fates.set(first.messageId, 'acknowledged')
+  }
+
+  async #round(): Promise<void> {
+    const steering = this.#steer()
+    await pause(20 + below(this.#random, LIFE_MS))
+    await this.#kill()
+    this.#kills++
+    await this.#start()
+    await steering
+    this.#options.say?.(`kill ${this.#kills}, ${this.#load.answered} requests answered, ${this.#load.unanswered} not`)
+  }
+
+  async #kill(): Promise<void> {
+    await this.#server?.end('SIGKILL')
+    for (const line of this.#server?.err.split('\n') ?? []) if (/"level":[56]0/.test(line)) this.#errors.push(line)
+  }
+
+  /** Moves the clock or edits a segment, until that has succeeded. */
+  async #steer(): Promise<void> {
+    const draw = this.#random()
+    if (this.#options.clock === 'manual' && draw < 0.4) {
+      this.#now += below(this.#random, 6 * HOUR)
+      this.#clockMoves++
+      return this.#persist(() => setClock(this.#url, this.#now))
+    }
+    if (draw > 0.6) {
+      this.#edits++
+      const where = { event: 'View', count: { gte: 1 + below(this.#random, 4) } }
+      return this.#persist(() => call(this.#url, '/v1/segments/edited', { method: 'PUT', body: { where } }))
+    }
+  }
+
+  async #persist(act: () => Promise<unknown>): Promise<void> {
+    for (;;) {
+      try {
+        await act()
+        return
+      } catch (error) {
+        this.#options.say?.(`steering: ${error}`)
+        await pause(20)
+      }
+    }
+  }
+
+  async #verify(): Promise<Outcome> {
+    await this.#settled()
+    const faults = [...this.#load.faults, ...this.#errors]
+    let seen = await this.#look()
+    const until = seen.now
+    faults.push(...Object.values(faultsOf(seen)).flat())
+    // Everything that time alone brings about.
+    for (const days of this.#options.clock === 'manual' ? [1, 1, 3] : []) {
+      this.#now += days * DAY
+      await setClock(this.#url, this.#now)
+      seen = await this.#look()
+      faults.push(...Object.values(faultsOf(seen)).flat())
+    }
+    const { checked, faults: wrong } = historyFaults(seen.world, Object.keys(oneWay(this.#unit)), until)
+    return { faults: [...faults, ...wrong], figures: { ...this.#figures(seen.world), checkedOneByOne: checked }, seen }
+  }
+
+  /** On the wall clock, until no window holds anything any more: from then on nothing moves. */
+  async #settled(): Promise<void> {
+    await settle(this.#url)
+    if (this.#options.clock === 'wall') await pause(3 * this.#unit + 1.5 * SECOND)
+    let count = -1
+    while (count !== this.#follower.received.length) {
+      count = this.#follower.received.length
+      await pause(200)
+    }
+  }
+
+  async #look(): Promise<Seen> {
+    await settle(this.#url)
+    const now = this.#options.clock === 'manual' ? this.#now : Date.now()
+    const world = await readWorld(this.#url, this.#load.identifiers)
+    const deadline = Date.now() + 5 * SECOND
+    const last = world.transitions.at(-1)?.id
+    while (this.#follower.received.at(-1)?.transition.id !== last && Date.now() < deadline) await pause(20)
+    const acknowledged = [...this.#load.fates].filter(([, fate]) => fate === 'acknowledged').map(([id]) => id)
+    return { world, now, sent: this.#load.messages, acknowledged, received: this.#follower.received.map((r) => r.transition) }
+  }
+
+  #figures(world: World): Outcome['figures'] {
+    const fates = [...this.#load.fates.values()]
+    return {
+      kills: this.#kills,
+      killsBeforeUp: this.#earlyKills,
+      clockMoves: this.#clockMoves,
+      definitionEdits: this.#edits,
+      answered: this.#load.answered,
+      unanswered: this.#load.unanswered,
+      acknowledged: fates.filter((f) => f === 'acknowledged').length,
+      givenUp: fates.filter((f) => f === 'given up').length,
+      profiles: world.profiles.size,
+      merges: world.merges.length,
+      transitions: world.transitions.length,
+      streamed: this.#follower.received.length,
+      streamConnections: this.#follower.connections,
+    }
+  }
+}

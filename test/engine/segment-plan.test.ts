@@ -296,6 +296,44 @@ describe('negative amounts', () => {
   })
 })
 
+test('negative amounts that come by a merge keep what is older', () => {
+  const [s, t] = [new Subject(), new Subject()]
+  for (const one of [s, t]) one.put('a', { event: 'A', within: '1d', sum: 'properties.x', gte: 10 }).found()
+  s.apply(view('A', NOW - 1, { x: 8 }))
+  t.apply(view('A', NOW - 2, { x: -3 }), view('A', NOW, { x: 4 }))
+  segments.merge(s.plan, s.state, t.state, { traits: traitsOf(), timeline: [], now: NOW, keep: 'into', emit: s.emit })
+  expect(s.take()).toEqual([])
+  expect(s.explain('a').value).toBe(9)
+})
+
+test('an accumulator that went and came back, unseen by the profile, keeps what the timeline no longer has', () => {
+  const where = { event: 'A', first: { before: '10ms' } }
+  const s = new Subject()
+    .put('a', where)
+    .found()
+    .apply(view('A', NOW - 50), view('A', NOW))
+  s.delete('a')
+    .put('a', where)
+    .fill([view('A', NOW)], NOW - 5)
+  expect(s.take()).toEqual(['+a#1@0'])
+})
+
+test('more conditions than fit into one word are read from the bytes as from what is decoded', () => {
+  const s = new Subject()
+  for (let n = 1; n <= 70; n++) s.put(`s${n}`, { event: 'A', within: `${n}s`, count: { gte: n % 4 < 2 ? 1 : 2 } })
+  s.put('both', {
+    all: [{ event: 'A', within: '64s', count: { gte: 1 } }, { not: { event: 'A', within: '35s', count: { gte: 2 } } }, { event: 'B' }],
+  })
+  s.found().apply(view('A', NOW - 30_500))
+  const w = new Writer()
+  segments.encodeState(s.state, w, { bytes: Number.POSITIVE_INFINITY, putGroup: () => {} })
+  s.state = segments.decodeState(new Reader(w.take()))
+  s.take()
+  s.apply(view('B', NOW))
+  expect(s.take()).toEqual(['+both#1@0'])
+  expect([...s.state.memberships].length).toBe(21)
+})
+
 describe('explanations and previews', () => {
   test('name what was compared, condition by condition', () => {
     const s = new Subject().put('a', {

@@ -12,6 +12,7 @@ import type { Store } from '../state/store.ts'
 import type { TaskLimits } from './config.ts'
 import type { HostPorts } from './host.ts'
 import type { DefinitionChange } from './definitions.ts'
+import { META_KEY } from './keys.ts'
 import { Shared } from './shared.ts'
 
 export interface HostSetup {
@@ -69,7 +70,7 @@ export async function openHostPorts(setup: HostSetup): Promise<HostPorts> {
       await mkdir(path, { recursive: true })
       const store = await openStore(setup.store, path)
       stores.push(store)
-      return PendingRows.open(store, { applyMs: limits.applyMs, applyBytes: limits.applyBytes })
+      return PendingRows.open(store, { applyMs: limits.applyMs, applyBytes: limits.applyBytes, withMark: META_KEY })
     },
     pause: () => setImmediate(),
     closed: async () => {

@@ -20,6 +20,7 @@ import { PendingRows } from '../state/pending.ts'
 import type { TaskLimits } from './config.ts'
 import { EmbeddedEngine, type EmbeddedPorts, type HostLink } from './embedded.ts'
 import { type FromHost, Host, type ToHost } from './host.ts'
+import { META_KEY } from './keys.ts'
 import { errorOf } from './links.ts'
 import { eventsDir, type HostSetup } from './open-host.ts'
 import type { Stream } from './outbox.ts'
@@ -250,7 +251,7 @@ export async function openInMemory(options: EngineOptions & { clock: Clock; disk
         events: disk.events.reader,
         journal: { writer: journal.writer, reader: journal.reader },
         journalBytes: Number.POSITIVE_INFINITY,
-        openRows: (p: number) => PendingRows.open(disk.stores[p] as MemoryStore, { applyMs: limits.applyMs, applyBytes: limits.applyBytes }),
+        openRows: (p: number) => PendingRows.open(disk.stores[p] as MemoryStore, { applyMs: limits.applyMs, applyBytes: limits.applyBytes, withMark: META_KEY }),
         pause,
         closed: async () => {},
       }

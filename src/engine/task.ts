@@ -94,6 +94,8 @@ export class Task {
   /** Read at opening, until `relayAgain`. */
   #unconfirmed: Sent[] = []
   #durableN = 0
+  /** As of the last durable commit. */
+  #durableMarks: Pick<TaskState, 'relayed' | 'firedThrough'> = { relayed: { transitions: 0, merges: 0, deadLetters: 0 }, firedThrough: -1 }
   /** Where the next replay may begin once the store has caught up. */
   #lastPosition = -1
   #applying: Promise<void> | undefined
@@ -159,6 +161,7 @@ export class Task {
     this.#setState(await this.#readState())
     this.#state.claim = counter.claim + 1
     this.#durableN = this.#state.n
+    this.#durableMarks = { relayed: { ...this.#state.relayed }, firedThrough: this.#state.firedThrough }
     this.#committedInput = this.#state.input
     await this.#readSizes()
     await this.#readBusy()
@@ -390,11 +393,13 @@ export class Task {
     const isOpen = batch.sent.length > 0 || this.busy.size > 0
     const seqs = { ...this.#state.seqs }
     const input = this.#state.input
+    const watermarks = { relayed: { ...this.#state.relayed }, firedThrough: this.#state.firedThrough }
     this.#count(batch, payload.length)
     const done = this.#options.journal.writer.sync().then(() => {
       this.#lastPosition = position
       this.rows.commit(position, commit.rows, commit.deletedRanges)
       this.#durableN = n
+      this.#durableMarks = watermarks
       this.#inFlight = undefined
       this.#answerAwaiting()
       this.timers.committed(n)
@@ -499,7 +504,7 @@ export class Task {
     return this.#applying
   }
 
-  /** True for rows that died by watermark; notes those that reach the store. */
+  /** True for rows that died by a watermark that is durable (one under way may be lost yet); notes those that reach the store. */
   #isDead(key: string): boolean {
     const kind = key.charCodeAt(0)
     if (kind === 111 /* o */) {
@@ -508,7 +513,7 @@ export class Task {
         'a stream of the registry',
       )
       const seq = seqOf(key, 2)
-      if (seq <= this.#state.relayed[stream]) return true
+      if (seq <= this.#durableMarks.relayed[stream]) return true
       this.#storedOutbox[stream] = Math.max(this.#storedOutbox[stream], seq)
       return false
     }
@@ -521,7 +526,7 @@ export class Task {
     }
     if (kind === 105 /* i */) {
       const due = seqOf(key, 1, 6)
-      if (due <= this.#state.firedThrough) return true
+      if (due <= this.#durableMarks.firedThrough) return true
       this.#storedTimers = Math.max(this.#storedTimers, due)
     }
     return false

@@ -10,6 +10,7 @@
 //    before its freeze have their rows; those called later find the frozen rows in memory.
 // 4. A row that is to be dropped may be in the store only if an apply was torn after writing it (`applying` says how far that
 //    one wanted to come): then it is deleted there. Keys that `drop` accepts are put once only.
+// 5. The row `withMark` is in the store exactly as of the mark, whatever waits in memory: it says where replaying begins.
 import { invariant } from '../core/assert.ts'
 import { fromBinary, sortable, toBinary, unsortable } from '../core/bytes.ts'
 import { MergedScan } from './merged-scan.ts'
@@ -24,6 +25,8 @@ export interface PendingOptions extends Grouping {
   /** A slice is one write to the store. */
   readonly sliceRows: number
   readonly sliceBytes: number
+  /** Written together with the mark, and only then (5). */
+  readonly withMark?: string
 }
 
 export const PENDING_DEFAULTS: PendingOptions = {
@@ -196,7 +199,7 @@ export class PendingRows {
   }
 
   async #drain(frozen: RowMap, position: number, dead: { drop: Drop; mayBeStored: boolean }): Promise<void> {
-    const { sliceRows, sliceBytes } = this.#options
+    const { sliceRows, sliceBytes, withMark } = this.#options
     const aim: PendingRow = [APPLYING_KEY, encodePosition(Math.max(position, this.#tornThrough))]
     let isBegun = frozen.ranges.length > 0
     if (isBegun) await this.#store.write({ puts: [aim], deletedRanges: frozen.ranges })
@@ -207,7 +210,7 @@ export class PendingRows {
       visits++
       const [key, value] = row
       // What is newer in memory is in the journal behind the mark.
-      if (this.#current.get(key) === UNKNOWN) {
+      if (this.#current.get(key) === UNKNOWN && key !== withMark) {
         const isDead = value !== undefined && dead.drop(key)
         if (!isDead) slice.push(row)
         else if (dead.mayBeStored) slice.push([key, undefined])
@@ -221,6 +224,8 @@ export class PendingRows {
       bytes = 0
       visits = 0
     }
+    const marked = withMark === undefined ? UNKNOWN : frozen.get(withMark)
+    if (withMark !== undefined && marked !== UNKNOWN) slice.push([withMark, marked])
     slice.push([APPLIED_KEY, encodePosition(position)])
     await this.#store.write({ puts: slice })
   }

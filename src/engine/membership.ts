@@ -9,7 +9,7 @@ import { must } from '../core/assert.ts'
 import type { Reader, Writer } from '../core/bytes.ts'
 import type { Json } from '../core/event.ts'
 import { NEVER, type Truth } from '../operators/operator.ts'
-import type { GroupState, Slot } from './group-state.ts'
+import { GroupState, type Slot } from './group-state.ts'
 import type { PlanAccumulator, PlanGroup } from './plan-group.ts'
 import type { CompiledSegment, Truths } from './segment-tree.ts'
 
@@ -173,9 +173,10 @@ function sortByNumber(segments: CompiledSegment[]): void {
 /** What readings write into. */
 const truth: Truth = { holds: false, flipsAt: NEVER }
 
-/** Reads the conditions of one accumulator anew: updates its bits and flips, notes the segments of those that changed. */
-export function readConditions(slot: Slot, accumulator: PlanAccumulator, now: number, affected: Affected): void {
+/** Reads the conditions of one accumulator anew: updates its bits and flips, notes the segments of those that changed. True if any did. */
+export function readConditions(slot: Slot, accumulator: PlanAccumulator, now: number, affected: Affected): boolean {
   let flipsAt = NEVER
+  let isNews = false
   const { bits, state } = slot
   for (const { ref, reading, segments } of accumulator.conditions) {
     reading.read(state, now, truth)
@@ -185,8 +186,11 @@ export function readConditions(slot: Slot, accumulator: PlanAccumulator, now: nu
     if (((word & ref.mask) !== 0) === truth.holds) continue
     bits[ref.word] = word ^ ref.mask
     affected.add(segments)
+    isNews = true
   }
+  if (slot.flipsAt === flipsAt) return isNews
   slot.flipsAt = flipsAt
+  return true
 }
 
 /** Drops a slot: its conditions go back to what they are without state. */
@@ -209,21 +213,35 @@ export function readDue(group: GroupState, plan: PlanGroup, now: number, affecte
 
 const matched: PlanAccumulator[] = []
 
-/** Reads a trait's conditions anew after its value has changed (or for a fill or merge). */
-export function readTrait(group: GroupState, plan: PlanGroup, value: Json | undefined, now: number, affected: Affected): void {
+/** Reads a trait's conditions anew after its value has changed (or for a fill or merge). Where none matches there is no group. */
+export function readTrait(
+  groups: Map<number, GroupState>,
+  plan: PlanGroup,
+  { value, now }: { value: Json | undefined; now: number },
+  affected: Affected,
+): void {
   matched.length = 0
   if (value !== undefined) plan.match(value, now, matched)
+  let group = groups.get(plan.number)
+  if (group === undefined) {
+    if (matched.length === 0) return
+    group = GroupState.fresh(plan.number, true)
+    groups.set(plan.number, group)
+  }
   const slots = group.open()
   for (let i = slots.length - 1; i >= 0; i--) {
     const slot = slots[i] as Slot
     const accumulator = plan.accumulator(slot.ordinal)
     if (accumulator === undefined || !matched.includes(accumulator)) dropSlot(group, slot, accumulator, affected)
   }
+  if (matched.length === 0) {
+    groups.delete(plan.number)
+    return
+  }
   for (const accumulator of matched) {
     const slot = group.slot(accumulator.ordinal) ?? group.addSlot(accumulator, value)
     slot.state = value
-    readConditions(slot, accumulator, now, affected)
+    if (readConditions(slot, accumulator, now, affected)) group.isDirty = true
   }
-  group.isDirty = true
   group.refreshFlips()
 }

@@ -58,10 +58,11 @@ export class SegmentState implements Member {
     return group === undefined ? ref.whenEmpty : group.holds(ref)
   }
 
+  /** An event group's state; a trait's comes and goes with what matches (membership.ts). */
   groupFor(plan: PlanGroup): GroupState {
     let group = this.groups.get(plan.number)
     if (group === undefined) {
-      group = GroupState.fresh(plan.number, plan.trait !== undefined)
+      group = GroupState.fresh(plan.number, false)
       this.groups.set(plan.number, group)
     }
     return group
@@ -113,7 +114,7 @@ export function applyEvent(plan: Plan, state: SegmentState, step: EventStep): vo
   }
   for (const name of changedTraits) {
     const group = plan.groupOfTrait(name)
-    if (group !== undefined) readTrait(state.groupFor(group), group, traits.get(name), now, affected)
+    if (group !== undefined) readTrait(state.groups, group, { value: traits.get(name), now }, affected)
   }
   state.refreshFlips()
   affected.settle(state, now, emit)
@@ -206,7 +207,7 @@ export function fill(plan: Plan, state: SegmentState, step: FillStep): void {
   const fresh = changes.needsTimeline ? statesSince(plan, since, step) : NO_STATES
   affected.begin()
   for (const group of changes.groups) {
-    if (group.trait !== undefined) refillTrait(state, group, step)
+    if (group.trait !== undefined) readTrait(state.groups, group, { value: step.traits.get(group.trait), now: step.now }, affected)
     else refillGroup(state, group, { fresh, since, now: step.now })
   }
   const from = step.timelineFrom ?? 0
@@ -228,14 +229,6 @@ function statesSince(plan: Plan, since: number, step: FillStep): States {
   for (const group of plan.changesSince(since).groups)
     for (const a of group.accumulators) if (a.operator && a.filledAt > since) wanted.add(a)
   return statesFrom(plan, timeline, wanted, { now: step.now, forgets: true })
-}
-
-function refillTrait(state: SegmentState, plan: PlanGroup, { traits, now }: FillStep): void {
-  const value = traits.get(must(plan.trait, 'a trait group names its trait'))
-  if (value === undefined && !state.groups.has(plan.number)) return
-  const group = state.groupFor(plan)
-  readTrait(group, plan, value, now, affected)
-  if (group.open().length === 0) state.groups.delete(plan.number)
 }
 
 function refillGroup(state: SegmentState, plan: PlanGroup, { fresh, since, now }: { fresh: States; since: number; now: number }): void {
@@ -261,6 +254,21 @@ function refillGroup(state: SegmentState, plan: PlanGroup, { fresh, since, now }
 }
 
 // ---- what must be loaded beforehand
+
+/** True when these events can be applied at `now` with what is loaded: the usual case, told cheaply. */
+export function isReady(plan: Plan, state: SegmentState, events: readonly EventView[]): boolean {
+  if (state.version !== plan.version) return false
+  for (const group of state.groups.values()) if (!group.isLoaded) return false
+  for (const event of events) {
+    for (const number of plan.groupsOfEvent(event.name)) {
+      const group = plan.groups[number]
+      if (group === undefined || group.fragile.length === 0) continue
+      const held = state.groups.get(number)
+      if (held !== undefined && group.fragile.some((accumulator) => resists(held, accumulator, event))) return false
+    }
+  }
+  return true
+}
 
 /** Split-off groups whose rows are not loaded. */
 export function missingGroups(state: SegmentState): number[] {
@@ -342,7 +350,7 @@ export function merge(plan: Plan, into: SegmentState, from: SegmentState, step: 
   for (const gap of from.gaps) into.addGap(gap)
   for (const number of new Set([...into.groups.keys(), ...from.groups.keys()])) {
     const group = must(plan.groups[number], 'a filled group is in the plan (1)')
-    if (group.trait !== undefined) readTrait(into.groupFor(group), group, step.traits.get(group.trait), step.now, affected)
+    if (group.trait !== undefined) readTrait(into.groups, group, { value: step.traits.get(group.trait), now: step.now }, affected)
     // All that read a state are evaluated: the memberships may be those of the other profile.
     for (const slot of into.groups.get(number)?.open() ?? []) {
       for (const condition of group.accumulator(slot.ordinal)?.conditions ?? []) affected.add(condition.segments)

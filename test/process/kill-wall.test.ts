@@ -6,7 +6,7 @@ import { killRounds } from './rounds.ts'
 const seed = Number(process.env.TRIBUTARY_SEED ?? Math.floor(Math.random() * 1e6))
 
 test('every transition is where the events and the clock put it', { timeout: 120_000 }, async () => {
-  const { faults, figures } = await killRounds({ seed, rounds: 2, clock: 'wall', people: 60 })
+  const { faults, figures } = await killRounds({ seed, rounds: 2, clock: 'wall', people: 60, lifeMs: 500 })
   console.log(`seed ${seed}: ${JSON.stringify(figures)}`)
   expect(faults.slice(0, 20)).toEqual([])
   expect(figures.checkedOneByOne).toBeGreaterThan(50)

@@ -7,7 +7,7 @@ const seed = Number(process.env.TRIBUTARY_SEED ?? Math.floor(Math.random() * 1e6
 
 test.each(['manual', 'wall'] as const)('on the %s clock', async (clock) => {
   const say = (what: string): void => console.log(what)
-  const { faults, figures } = await killRounds({ seed, rounds, clock, people: 300, say })
+  const { faults, figures } = await killRounds({ seed, rounds, clock, people: 300, lifeMs: 1500, say })
   console.log(`seed ${seed}, ${clock} clock: ${JSON.stringify(figures)}`)
   expect(faults.slice(0, 50)).toEqual([])
 })

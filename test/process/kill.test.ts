@@ -7,7 +7,7 @@ import { faultsOf, killRounds, type Seen } from './rounds.ts'
 const seed = Number(process.env.TRIBUTARY_SEED ?? Math.floor(Math.random() * 1e6))
 
 test('nothing is lost, nothing counts twice, and every law can fail', { timeout: 120_000 }, async () => {
-  const { faults, figures, seen } = await killRounds({ seed, rounds: 5, clock: 'manual', people: 40 })
+  const { faults, figures, seen } = await killRounds({ seed, rounds: 5, clock: 'manual', people: 40, lifeMs: 300 })
   console.log(`seed ${seed}: ${JSON.stringify(figures)}`)
   expect(faults.slice(0, 20)).toEqual([])
   expect(figures.acknowledged).toBeGreaterThan(100)

@@ -21,6 +21,8 @@ export interface RoundsOptions {
   readonly rounds: number
   readonly clock: 'manual' | 'wall'
   readonly people: number
+  /** How long the load runs between two kills, at most. */
+  readonly lifeMs: number
   /** Told of every step. */
   readonly say?: (what: string) => void
 }
@@ -59,8 +61,9 @@ const DAY = 24 * HOUR
 /** Where the manual clock stands at first. */
 const T0 = Date.parse('2026-05-01T12:00:00Z')
 const CONNECTIONS = 6
-/** How long the load runs between two kills, at most. */
-const LIFE_MS = 900
+/** Some servers apply to their stores all the time and cut their journals soon, so that kills hit that too. */
+const BUSY_STORE = ['--apply-ms', '20', '--batch-bytes', '1MB', '--apply-bytes', '1MB', '--journal-bytes', '2MB']
+const BUSY_SHARE = 0.6
 /** How often a server is killed before it is up. */
 const EARLY_SHARE = 0.2
 const STARTUP_MS = 900
@@ -141,7 +144,7 @@ class Rounds {
     await this.#prepare()
     this.#load.start()
     for (let round = 0; round < this.#options.rounds; round++) await this.#round()
-    await pause(LIFE_MS)
+    await pause(this.#options.lifeMs)
     await this.#load.stop()
     return this.#verify()
   }
@@ -158,7 +161,8 @@ class Rounds {
   }
 
   async #start(): Promise<void> {
-    const server = new ServerProcess(this.#dataDir, ['--partitions', '4', '--hosts', '2', '--clock', this.#options.clock])
+    const busy = this.#random() < BUSY_SHARE ? BUSY_STORE : []
+    const server = new ServerProcess(this.#dataDir, ['--partitions', '4', '--hosts', '2', '--clock', this.#options.clock, ...busy])
     if (this.#kills > 0 && this.#random() < EARLY_SHARE) {
       await pause(below(this.#random, STARTUP_MS))
       await server.end('SIGKILL')
@@ -193,7 +197,7 @@ class Rounds {
 
   async #round(): Promise<void> {
     const steering = this.#steer()
-    await pause(20 + below(this.#random, LIFE_MS))
+    await pause(20 + below(this.#random, this.#options.lifeMs))
     await this.#kill()
     this.#kills++
     await this.#start()

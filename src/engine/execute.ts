@@ -15,7 +15,7 @@ import { type Context, handle } from '../identity/rules.ts'
 import { Apply, type Surroundings, segmentsOf } from './apply.ts'
 import { auditKey, busyKey, dedupeKey, groupKey, prefixRange, publicKey } from './keys.ts'
 import { Absent, type Memory } from './memory.ts'
-import { mergeNeedsTimeline } from './merge-needs.ts'
+import { mayNeedTimeline, mergeNeedsTimeline } from './merge-needs.ts'
 import { AppliedEvent, decodeHandedOver, encodeHandedOver, Forward, type HandedOver, type InputEvent, Profile, viewOf } from './profile.ts'
 import { mintPublicId, publicIdText } from './public-id.ts'
 import * as segmentState from './segment-state.ts'
@@ -40,7 +40,7 @@ export class Wanted {
   readonly audits = new Set<ProfileKey>()
 
   get isEmpty(): boolean {
-    return this.leaves.size + this.rows.size + this.groups.size + this.timelines.size + this.audits.size === 0
+    return this.leaves.size === 0 && this.rows.size === 0 && this.groups.size === 0 && this.timelines.size === 0 && this.audits.size === 0
   }
 
   /** True when it must be read by a scan, which sees committed rows only. */
@@ -199,7 +199,7 @@ export class Executor implements Context {
       case 'trim': {
         const row = this.#s.memory.row(input.key)
         if (row === undefined) this.#wanted.rows.add(input.key)
-        else if (row instanceof Profile && row.segments && input.kind !== 'trim') this.#lacksToApply(row, undefined, this.#s.state.now)
+        else if (row instanceof Profile && row.segments && input.kind !== 'trim') this.#lacksToApply(row, [], this.#s.state.now)
         return !this.#wanted.isEmpty
       }
       default:
@@ -228,19 +228,22 @@ export class Executor implements Context {
         key = row.to
         continue
       }
-      if (row instanceof Profile && row.segments) this.#lacksToApply(row, event, Math.max(state.now, limits.clock === 'wall' ? stamp : 0))
+      if (row instanceof Profile && row.segments) this.#lacksToApply(row, [event], Math.max(state.now, limits.clock === 'wall' ? stamp : 0))
       return !this.#wanted.isEmpty
     }
     return false
   }
 
-  #lacksToApply(p: Profile, event: CarriedEvent | undefined, atLeastNow: number): boolean {
+  #lacksToApply(p: Profile, arriving: readonly CarriedEvent[], atLeastNow: number): boolean {
     const segments = segmentsOf(p)
     const plan = this.apply_.plan
     const now = Math.max(atLeastNow, p.asOf)
     const events: AppliedEvent[] = []
     for (const f of p.future) if (f.record.at <= now) events.push(new AppliedEvent(f.record))
-    if (event && event.record.at <= now) events.push(viewOf(event))
+    const due = events.length
+    for (const event of arriving) if (event.record.at <= now) events.push(viewOf(event))
+    if (p.timeline === undefined && mayNeedTimeline(plan, segments, { due, events })) this.#wanted.timelines.add(p.key)
+    if (segmentState.isReady(plan, segments, events)) return !this.#wanted.isEmpty
     const needs = segmentState.needs(plan, segments, { events, now })
     if (needs.groups.length > 0) this.#wanted.groups.set(p.key, needs.groups)
     if (needs.timeline && p.timeline === undefined) this.#wanted.timelines.add(p.key)
@@ -262,18 +265,23 @@ export class Executor implements Context {
   }
 
   #lacksForRoot(p: Profile, message: IdentityMessage): void {
-    if (message.kind === 'event') this.#lacksToApply(p, message.event, this.#s.state.now)
+    if (message.kind === 'event') this.#lacksToApply(p, [message.event], this.#s.state.now)
     else if (message.kind === 'accept' || message.kind === 'handover') {
       const groups = segmentState.missingGroups(segmentsOf(p))
       if (groups.length > 0) this.#wanted.groups.set(p.key, groups)
       if (message.kind === 'accept') this.#wantRows(p)
-      else if (p.timeline === undefined && groups.length === 0 && this.#needsTimelineToMerge(p, message)) this.#wanted.timelines.add(p.key)
+      else if (groups.length === 0) this.#lacksToTakeIn(p, message)
     }
   }
 
-  #needsTimelineToMerge(p: Profile, message: IdentityMessage & { kind: 'handover' }): boolean {
-    const from = this.#handedOver(message.state, message.to).contents?.segments
-    return from !== undefined && mergeNeedsTimeline(this.apply_.plan, segmentsOf(p), from, this.apply_.nowFor(p))
+  #lacksToTakeIn(p: Profile, { state, to, root }: IdentityMessage & { kind: 'handover' }): void {
+    const other = this.#handedOver(state, to).contents
+    const now = Math.max(this.apply_.nowFor(p), other?.asOf ?? 0)
+    const waiting = root.waiting.map(({ event }) => event)
+    this.#lacksToApply(p, waiting, now)
+    if (!other || p.timeline !== undefined) return
+    const due = [p, other].some(({ future }) => future[0] !== undefined && future[0].record.at <= now)
+    if (due || mergeNeedsTimeline(this.apply_.plan, segmentsOf(p), segmentsOf(other), now)) this.#wanted.timelines.add(p.key)
   }
 
   /** A hand-over is looked at before it is taken in; it is decoded once. */
@@ -400,6 +408,7 @@ export class Executor implements Context {
     const { memory, batch, busy } = this.#s
     const p = this.#profile(root.key)
     const forward = new Forward(to)
+    forward.dirty = true
     memory.setRow(root.key, forward)
     batch.profiles.delete(p)
     batch.forwards.set(root.key, forward)

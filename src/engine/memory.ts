@@ -1,7 +1,7 @@
 // What a task holds decoded: profile rows and leaves, under a byte budget. Owns which rows are in memory; the store and the
 // pending rows own the truth.
 //
-// 1. A row changed by a commit that isn't durable yet is never evicted (`pin`): the store doesn't have it.
+// 1. A row changed by a batch or a commit that isn't durable yet is never evicted (dirty, pinned): the store doesn't have it.
 // 2. An entry for an absent row is remembered as absent, so that founding needs no second look.
 // 3. Eviction drops what wasn't used since the hand last passed (CLOCK, in the order of a Map).
 import type { IdentifierKey, ProfileKey } from '../core/identifier.ts'
@@ -24,9 +24,9 @@ interface LeafEntry {
 
 const LEAF_BYTES = 180
 const SMALL_ROW_BYTES = 160
-const PROFILE_BYTES = 900
-/** Decoded bytes per byte of row, as measured: buffers kept undecoded plus objects for what was touched. */
-const DECODED_FACTOR = 2
+const PROFILE_BYTES = 2500
+/** Decoded bytes per byte of row, as measured: what is kept undecoded plus objects for what was touched. */
+const DECODED_FACTOR = 6
 
 export function profileBytes(p: Profile): number {
   return PROFILE_BYTES + p.rowBytes * DECODED_FACTOR
@@ -36,11 +36,19 @@ export class Memory {
   readonly rows = new Map<ProfileKey, RowEntry>()
   readonly leaves = new Map<IdentifierKey, LeafEntry>()
   readonly #pins = new Map<ProfileKey, number>()
+  #lastKey: ProfileKey | undefined
+  #lastRow: RowEntry | undefined
   bytes = 0
 
   row(key: ProfileKey): RowEntry | undefined {
+    // One event asks for its profile several times.
+    if (key === this.#lastKey) return this.#lastRow
     const entry = this.rows.get(key)
-    if (entry !== undefined) entry.used = true
+    if (entry !== undefined) {
+      entry.used = true
+      this.#lastKey = key
+      this.#lastRow = entry
+    }
     return entry
   }
 
@@ -48,6 +56,7 @@ export class Memory {
     const old = this.rows.get(key)
     if (old !== undefined) this.bytes -= weigh(old)
     this.rows.set(key, entry)
+    this.#lastKey = undefined
     this.bytes += weigh(entry)
   }
 
@@ -84,6 +93,7 @@ export class Memory {
     this.rows.clear()
     this.leaves.clear()
     this.#pins.clear()
+    this.#lastKey = undefined
     this.bytes = 0
   }
 
@@ -92,6 +102,7 @@ export class Memory {
     if (entry === undefined) return
     this.bytes -= weigh(entry)
     this.rows.delete(key)
+    if (key === this.#lastKey) this.#lastKey = undefined
   }
 
   dropLeaf(x: IdentifierKey): void {
@@ -113,7 +124,7 @@ export class Memory {
     let looked = this.rows.size
     for (const [key, entry] of this.rows) {
       if (looked-- <= 0 || this.bytes <= budgetBytes) break
-      if (this.#pins.has(key) || (entry instanceof Profile && (entry.busy || entry.dirty))) continue
+      if (this.#pins.has(key) || (!(entry instanceof Absent) && entry.dirty) || (entry instanceof Profile && entry.busy)) continue
       if (entry.used && pass === 0) {
         entry.used = false
         this.rows.delete(key)

@@ -179,13 +179,24 @@ function encodeTraits(traits: ReadonlyMap<string, Trait>, w: Writer): void {
 /** A text is written behind a lone quote, without escaping: shorter and quicker than JSON. */
 const valueOf = (text: string): Json => (text.startsWith('"') ? text.slice(1) : (JSON.parse(text) as Json))
 
+/** Names of traits recur in every profile: one text serves them all. */
+const NAMES = new Map<string, string>()
+const MOST_NAMES = 10_000
+
+function interned(name: string): string {
+  const known = NAMES.get(name)
+  if (known !== undefined) return known
+  if (NAMES.size < MOST_NAMES) NAMES.set(name, name)
+  return name
+}
+
 function decodeTraits(r: Reader): Map<string, Trait> {
   const traits = new Map<string, Trait>()
   let at = 0
   let sourcePriority = 0
   let tie = ''
   for (let n = r.varint(); n > 0; n--) {
-    const name = r.text()
+    const name = interned(r.text())
     const kind = r.u8()
     if (kind >= 2) {
       at = r.varint()

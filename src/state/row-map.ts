@@ -5,9 +5,12 @@
 // 2. Ranges are kept sorted and disjoint; `revived` holds the keys that were put after the range over them.
 // 3. Rows lie in one map per first byte (the kind of row), so that a scan looks through the rows of its kind only. In kinds with
 //    many rows, keys are also listed by one more byte of theirs, so that a scan within one profile looks through few of them.
+// 4. Values are copied into slabs and found by a small integer: rows wait long enough to grow old, and a million of them as
+//    objects of their own is what garbage collection would spend its time on.
+import { invariant } from '../core/assert.ts'
 
-/** Heap that a row in memory costs beside its key and value. */
-export const ROW_OVERHEAD_BYTES = 96
+/** What a row in memory costs beside its key and value. */
+export const ROW_OVERHEAD_BYTES = 64
 
 export interface Grouping {
   /** First characters of the keys that are listed in groups. */
@@ -21,14 +24,51 @@ export type KeyRange = readonly [from: string, to: string]
 
 /** What is said about a key of which nothing is known. */
 export const UNKNOWN = 'unknown'
-/** Stands for a deleted row in the maps; never handed out. */
-const DELETED = Buffer.alloc(0)
+/** Stands for a deleted row in the maps. */
+const DELETED = -1
+
+/** Places in a slab are 18 bits of a location, the slab's number the rest of a small integer. */
+const SLAB_BITS = 18
+const SLAB_BYTES = 1 << SLAB_BITS
+const MOST_SLABS = 1 << 12
+const LENGTH_BYTES = 4
+
+/** Values one behind the other, each with its length; a large one has a slab of its own. */
+class Slabs {
+  readonly #slabs: Buffer[] = []
+  #last = -1
+  #used = SLAB_BYTES
+
+  add(value: Buffer): number {
+    const size = LENGTH_BYTES + value.length
+    if (this.#used + size > SLAB_BYTES) {
+      invariant(this.#slabs.length < MOST_SLABS, 'rows that wait fit into the slabs that a location can name')
+      this.#slabs.push(Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, size)))
+      this.#last = this.#slabs.length - 1
+      this.#used = 0
+    }
+    const slab = this.#slabs[this.#last] as Buffer
+    const at = this.#used
+    slab.writeUInt32LE(value.length, at)
+    slab.set(value, at + LENGTH_BYTES)
+    // One that fills a slab of its own leaves no room behind it.
+    this.#used = at + size
+    return (this.#last << SLAB_BITS) | at
+  }
+
+  at(location: number): Buffer {
+    const slab = this.#slabs[location >> SLAB_BITS] as Buffer
+    const start = (location & (SLAB_BYTES - 1)) + LENGTH_BYTES
+    return slab.subarray(start, start + slab.readUInt32LE(start - LENGTH_BYTES))
+  }
+}
 /** Groups of a kind: one for each byte, and one for keys that are too short. */
 const GROUPS = 257
 const NO_GROUP = 256
 
 export class RowMap {
-  readonly #kinds: (Map<string, Buffer> | undefined)[] = new Array(256).fill(undefined)
+  readonly #slabs = new Slabs()
+  readonly #kinds: (Map<string, number> | undefined)[] = new Array(256).fill(undefined)
   readonly #groupAt: number
   readonly #isGrouped: boolean[] = new Array(256).fill(false)
   /** By kind and group: keys. */
@@ -54,20 +94,19 @@ export class RowMap {
   put(key: string, value: Buffer | undefined): void {
     const kind = key.charCodeAt(0)
     const rows = this.#kinds[kind] ?? this.#newKind(kind)
-    const row = value ?? DELETED
     const before = rows.get(key)
-    rows.set(key, row)
-    if (before !== undefined) {
-      this.bytes += row.length - before.length
-    } else {
-      this.bytes += row.length + key.length + ROW_OVERHEAD_BYTES
+    rows.set(key, value === undefined ? DELETED : this.#slabs.add(value))
+    // What is overwritten keeps its place in the slab until the map goes.
+    this.bytes += value?.length ?? 0
+    if (before === undefined) {
+      this.bytes += key.length + ROW_OVERHEAD_BYTES
       if (this.#isGrouped[kind]) this.#list(kind, key)
     }
     if (this.#ranges.length > 0 && this.#isInRange(key)) this.#revived.add(key)
   }
 
-  #newKind(kind: number): Map<string, Buffer> {
-    const rows = new Map<string, Buffer>()
+  #newKind(kind: number): Map<string, number> {
+    const rows = new Map<string, number>()
     this.#kinds[kind] = rows
     return rows
   }
@@ -121,7 +160,7 @@ export class RowMap {
   get(key: string): Buffer | undefined | typeof UNKNOWN {
     const row = this.#kinds[key.charCodeAt(0)]?.get(key)
     if (row === undefined) return this.#ranges.length > 0 && this.#isInRange(key) ? undefined : UNKNOWN
-    return row === DELETED || this.#isHidden(key) ? undefined : row
+    return row === DELETED || this.#isHidden(key) ? undefined : this.#slabs.at(row)
   }
 
   #isHidden(key: string): boolean {
@@ -132,7 +171,7 @@ export class RowMap {
   *rows(): Generator<PendingRow> {
     for (const rows of this.#kinds) {
       if (!rows) continue
-      for (const [key, row] of rows) if (!this.#isHidden(key)) yield [key, row === DELETED ? undefined : row]
+      for (const [key, row] of rows) if (!this.#isHidden(key)) yield [key, row === DELETED ? undefined : this.#slabs.at(row)]
     }
   }
 
@@ -146,8 +185,8 @@ export class RowMap {
       if (!rows) continue
       for (const key of this.#groupOf(kind, gte, lt) ?? rows.keys()) {
         if (key < gte || key >= lt || this.#isHidden(key)) continue
-        const row = rows.get(key)
-        found.push([key, row === DELETED ? undefined : row])
+        const row = rows.get(key) ?? DELETED
+        found.push([key, row === DELETED ? undefined : this.#slabs.at(row)])
       }
     }
     return found

@@ -41,7 +41,12 @@ export interface Surroundings {
 export class Apply {
   readonly #s: Surroundings
   /** Whose transitions are emitted, and why; `#run` follows when the first one is. */
-  #about: { profile: Profile | undefined; cause: Cause; causeId: string } = { profile: undefined, cause: 'event', causeId: '' }
+  readonly #about: { profile: Profile | undefined; cause: Cause; causeId: string; plan: Plan | undefined } = {
+    profile: undefined,
+    cause: 'event',
+    causeId: '',
+    plan: undefined,
+  }
   #run: TransitionRun | undefined
 
   constructor(surroundings: Surroundings) {
@@ -61,9 +66,10 @@ export class Apply {
     this.#s.batch.profiles.add(p)
   }
 
-  /** From here on, transitions are this profile's, for this reason. */
-  #because(p: Profile, cause: Cause, causeId: string): void {
+  /** From here on, transitions are this profile's, for this reason, decided by the definitions of this plan (the present one if absent). */
+  #because(p: Profile, cause: Cause, causeId: string, plan?: Plan): void {
     const about = this.#about
+    about.plan = plan
     about.profile = p
     about.cause = cause
     about.causeId = causeId
@@ -75,7 +81,7 @@ export class Apply {
     sizes.set(segment, (sizes.get(segment) ?? 0) + (membership.in ? 1 : -1))
     batch.sizeBlocks.add(Math.floor(segment / SIZES_PER_ROW))
     batch.transitionsEmitted++
-    batch.transitions.add(this.#run ?? this.#beginRun(), segment, this.plan.versionOf(segment), { seq: membership.seq, in: membership.in, at })
+    batch.transitions.add(this.#run ?? this.#beginRun(), segment, (this.#about.plan ?? this.plan).versionOf(segment), { seq: membership.seq, in: membership.in, at })
   }
 
   #beginRun(): TransitionRun {
@@ -92,7 +98,8 @@ export class Apply {
     const founding = p.segments === undefined
     if (!founding) {
       this.bringUp(p, now)
-      if (p.timeline !== undefined && record.at <= now) this.#rebuildFor(p, viewOf(event), now)
+      if (record.at > now && this.#hasTooManyWaiting(p, record)) return
+      if (record.at <= now) this.#rebuildFor(this.plan, p, viewOf(event), now)
     }
     p.asOf = now
     p.updatedAt = Math.max(p.updatedAt, now)
@@ -105,9 +112,9 @@ export class Apply {
       p.timeline?.push([key.slice(1 + p.key.length), row])
       p.timelineCount++
       if (p.timelineCount > this.#s.limits.timelineEvents + TIMELINE_SLACK) this.#s.overgrown.add(p.key)
-    }
+    } else p.timelineFrom = Math.max(p.timelineFrom, record.at + 1)
     if (founding) this.#found(p, event, now, cause)
-    else if (record.at > now) this.#defer(p, record, bytes)
+    else if (record.at > now) addFuture(p, { record, bytes: Buffer.from(bytes) })
     else {
       this.#because(p, 'event', cause.messageId)
       this.#count(p, { record, view: viewOf(event) }, now, this.#emit)
@@ -117,17 +124,16 @@ export class Apply {
     this.touch(p)
   }
 
-  #defer(p: Profile, record: EventRecord, bytes: Buffer): void {
-    if (p.future.length >= FUTURE_EVENTS_PER_PROFILE) {
-      this.#s.batch.deadLetters.add({
-        code: 'too_many_future_events',
-        reason: `profile ${publicIdText(p.publicId)} already waits for ${FUTURE_EVENTS_PER_PROFILE} events`,
-        at: this.nowFor(p),
-        message: { messageId: record.messageId, event: record.name },
-      })
-      return
-    }
-    addFuture(p, { record, bytes: Buffer.from(bytes) })
+  /** Such an event is set aside whole: it must not be in the timeline either. */
+  #hasTooManyWaiting(p: Profile, record: EventRecord): boolean {
+    if (p.future.length < FUTURE_EVENTS_PER_PROFILE) return false
+    this.#s.batch.deadLetters.add({
+      code: 'too_many_future_events',
+      reason: `profile ${publicIdText(p.publicId)} already waits for ${FUTURE_EVENTS_PER_PROFILE} events`,
+      at: this.nowFor(p),
+      message: { messageId: record.messageId, event: record.name },
+    })
+    return true
   }
 
   /** (3): evaluates the new profile as it stands after its first event. */
@@ -138,7 +144,7 @@ export class Apply {
     this.#s.batch.withTimeline.add(p)
     p.segments = segmentState.SegmentState.empty(this.plan, quiet)
     this.#s.state.profiles++
-    if (record.at > now) this.#defer(p, record, bytes)
+    if (record.at > now) addFuture(p, { record, bytes: Buffer.from(bytes) })
     else this.#count(p, { record, view: viewOf(event) }, now, quiet)
     this.#because(p, 'event', cause.messageId)
     const memberships = p.segments.memberships
@@ -171,14 +177,15 @@ export class Apply {
       const next = p.future[0]
       const until = next === undefined ? now : Math.min(now, next.record.at)
       if (state.flipsAt <= until) {
-        this.#because(p, 'timer', '')
+        this.#because(p, 'timer', '', plan)
         segmentState.flipsDue(plan, state, traitsOf(p), until, this.#emit)
         this.touch(p)
       }
       if (next === undefined || next.record.at > now) return
-      p.future.shift()
-      this.#because(p, 'timer', next.record.messageId)
       const event = new AppliedEvent(next.record)
+      this.#rebuildFor(plan, p, event, next.record.at)
+      p.future.shift()
+      this.#because(p, 'timer', next.record.messageId, plan)
       const changedTraits = next.record.hasTraits ? applyTraits(p, next.record, event.message()) : NO_TRAITS
       segmentState.applyEvent(plan, state, { event, traits: traitsOf(p), changedTraits, now: next.record.at, emit: this.#emit })
       this.touch(p)
@@ -208,11 +215,11 @@ export class Apply {
   }
 
   /** Rebuilds the groups that can't take this event as they are (say, a negative amount behind a pruned sum). */
-  #rebuildFor(p: Profile, event: AppliedEvent, now: number): void {
-    const groups = segmentState.groupsToRebuild(this.plan, segmentsOf(p), event)
+  #rebuildFor(plan: Plan, p: Profile, event: AppliedEvent, now: number): void {
+    const groups = segmentState.groupsToRebuild(plan, segmentsOf(p), event)
     if (groups.length === 0) return
     const timeline = must(this.#countedTimeline(p, now), 'the timeline was loaded for this event')
-    segmentState.rebuild(this.plan, segmentsOf(p), groups, { timeline, now })
+    segmentState.rebuild(plan, segmentsOf(p), groups, { timeline, timelineFrom: p.timelineFrom, now })
   }
 
   /** A timer of the profile fired. */

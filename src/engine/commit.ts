@@ -37,6 +37,7 @@ export async function encodeBatch(batch: Batch, s: CommitSurroundings): Promise<
   for (const [key, forward] of batch.forwards) {
     rows.push([profileRowKey(key), encodeForward(forward.to)])
     s.memory.pinRow(key, s.state.n)
+    forward.dirty = false
   }
   for (const [x, leaf] of batch.leaves) rows.push([leafKey(x), encodeLeaf(leaf)])
   for (const block of batch.sizeBlocks) rows.push([sizesKey(block), encodeSizes(block, s.sizes)])

@@ -1,5 +1,6 @@
-// Whether two states of segments can be merged as they are, or only together with the timeline of both. Owns nothing.
+// Whether a state can take several events, or another state, as it is, or only together with the timeline. Owns nothing.
 import type { Plan } from './plan.ts'
+import type { EventView } from './plan-group.ts'
 import type { SegmentState } from './segment-state.ts'
 
 /** True where some accumulator of the two resists (operator.ts, 6). All groups are loaded, both states filled to the plan. */
@@ -16,4 +17,13 @@ export function mergeNeedsTimeline(plan: Plan, into: SegmentState, from: Segment
     }
   }
   return false
+}
+
+/**
+ * True where some accumulator may resist one of several events, the first `due` of which have waited for their instant: what it
+ * has forgotten by then can't be told before they are applied one by one, so this says rather too often yes. Several are rare.
+ */
+export function mayNeedTimeline(plan: Plan, state: SegmentState, { due, events }: { due: number; events: readonly EventView[] }): boolean {
+  if (due > 0 && state.version !== plan.version) return true
+  return events.length > 1 && events.some((event) => plan.groupsOfEvent(event.name).some((n) => (plan.groups[n]?.fragile.length ?? 0) > 0))
 }

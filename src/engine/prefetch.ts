@@ -146,26 +146,33 @@ export class Prefetch {
   async wanted(wanted: Wanted, batch: Batch): Promise<void> {
     await this.#load([], wanted.leaves, wanted.rows)
     const work: Promise<void>[] = []
+    // What was evicted meanwhile will be wanted again, row and all.
     for (const [key, groups] of wanted.groups) work.push(this.#groups(key, groups))
-    for (const key of wanted.timelines) work.push(this.#timeline(this.#profile(key), batch))
-    for (const key of wanted.audits) work.push(this.#audit(this.#profile(key), batch))
+    for (const key of wanted.timelines) work.push(this.#timeline(key, batch))
+    for (const key of wanted.audits) work.push(this.#audit(key, batch))
     await Promise.all(work)
   }
 
-  async #timeline(p: Profile, batch: Batch): Promise<void> {
-    p.timeline = await this.#suffixed(`t${p.key}`)
+  async #timeline(key: ProfileKey, batch: Batch): Promise<void> {
+    const p = this.#task.memory.row(key)
+    if (!(p instanceof Profile)) return
+    p.timeline = await this.#suffixed(`t${key}`)
     batch.withTimeline.add(p)
   }
 
-  async #audit(p: Profile, batch: Batch): Promise<void> {
-    p.audit = await this.#suffixed(`u${p.key}`)
+  async #audit(key: ProfileKey, batch: Batch): Promise<void> {
+    const p = this.#task.memory.row(key)
+    if (!(p instanceof Profile)) return
+    p.audit = await this.#suffixed(`u${key}`)
     batch.withTimeline.add(p)
   }
 
   async #groups(key: ProfileKey, groups: readonly number[]): Promise<void> {
+    const p = this.#task.memory.row(key)
+    if (!(p instanceof Profile)) return
     this.#task.metrics.rowsRead += groups.length
     const values = await this.#task.rows.getMany(groups.map((g) => groupKey(key, g)))
-    const state = must(this.#profile(key).segments, 'groups belong to a born root')
+    const state = must(p.segments, 'groups belong to a born root')
     for (const [i, group] of groups.entries()) segmentState.attachGroup(state, group, must(values[i], 'a split-off group has a row'))
   }
 
@@ -180,11 +187,5 @@ export class Prefetch {
     await scan.close()
     this.#task.metrics.rowsRead += out.length
     return out
-  }
-
-  #profile(key: ProfileKey): Profile {
-    const row = this.#task.memory.row(key)
-    if (!(row instanceof Profile)) throw new TypeError('a wanted timeline belongs to a root in memory')
-    return row
   }
 }

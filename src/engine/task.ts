@@ -336,10 +336,11 @@ export class Task {
     if (!wanted) return
     this.metrics.cuts++
     this.#prefetch.again(this.#queue)
-    if (wanted.needsScan) await this.#inFlight?.done
     // One look for all that is queued: what follows will want rows of the same kinds.
     await this.#prefetch.inputs(this.#queue)
-    await this.#prefetch.wanted(this.#executor.wants(this.#queue), this.#surroundings.batch)
+    const all = this.#executor.wants(this.#queue)
+    if (all.needsScan) await this.#inFlight?.done
+    await this.#prefetch.wanted(all, this.#surroundings.batch)
   }
 
   async #execute(limit = Number.POSITIVE_INFINITY): Promise<{ wanted?: ReturnType<Executor['execute']>; failed?: Error }> {

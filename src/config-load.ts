@@ -2,7 +2,7 @@
 // An unknown name anywhere is an error with a suggestion, so that a typing mistake never silently means "default".
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { resolve } from 'node:path'
 import type { TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { parse as parseYaml } from 'yaml'
@@ -83,7 +83,7 @@ function hashed({ name, role, hash, key, priority }: RawKey): KeyConfig {
 }
 
 function readFile(named: string | undefined, cwd: string): Raw {
-  const path = join(cwd, named ?? 'tributary.yaml')
+  const path = resolve(cwd, named ?? 'tributary.yaml')
   if (named === undefined && !existsSync(path)) return {}
   let text: string
   try {

@@ -94,6 +94,8 @@ export class Task {
   /** Read at opening, until `relayAgain`. */
   #unconfirmed: Sent[] = []
   #durableN = 0
+  /** The batch has its number already, and others get their turn while it is encoded. */
+  #isEncoding = false
   /** As of the last durable commit. */
   #durableMarks: Pick<TaskState, 'relayed' | 'firedThrough'> = { relayed: { transitions: 0, merges: 0, deadLetters: 0 }, firedThrough: -1 }
   /** Where the next replay may begin once the store has caught up. */
@@ -276,7 +278,7 @@ export class Task {
 
   /** Resolves when everything executed by now is durable. */
   durable(): Promise<void> {
-    const n = this.#state.n + (this.#surroundings.batch.isEmpty ? 0 : 1)
+    const n = this.#state.n + (this.#surroundings.batch.isEmpty || this.#isEncoding ? 0 : 1)
     if (n <= this.#durableN) return Promise.resolve()
     if (this.phase === 'stopped') return Promise.reject(this.#stoppedError())
     return new Promise((resolve, reject) => {
@@ -379,12 +381,14 @@ export class Task {
     if (batch.isEmpty) return
     await this.#inFlight?.done
     this.#state.n++
+    this.#isEncoding = true
     this.#state.firedThrough = Math.max(this.#state.firedThrough, this.#firedThrough())
     Object.assign(this.#state.relayed, this.#watermarks())
     this.#dropDead(batch)
     const commit = await encodeBatch(batch, { limits: this.limits, memory: this.memory, sizes: this.sizes, state: this.#state, pause: this.#slice() })
     s.seenBefore = batch.seen
     s.batch = new Batch()
+    this.#isEncoding = false
     const payload = this.#encode(commit)
     const n = this.#state.n
     const position = this.#options.journal.writer.append(this.partition, payload)

@@ -14,14 +14,14 @@ import type { Input } from './execute.ts'
 import { decodeInput, eventOf, positionOf, recordOf } from './inputs.ts'
 import { prefixRange, profileKeyOf, timerKey, timerOf } from './keys.ts'
 import { decodeProfileRow, decodeTimelineRow, InputEvent, Profile } from './profile.ts'
-import type { Task } from './task.ts'
+import type { TaskView } from './task-view.ts'
 
 const LAST_KEY = '\u00ff'.repeat(PROFILE_KEY_BYTES)
 
 export class Gather {
   /** How far this batch may move the partition's `now` without an input saying so; -1: not at all. */
   nowAllowed = -1
-  readonly #task: Task
+  readonly #task: TaskView
   readonly #log: LogReader
   #exchange: Input[] = []
   readonly #received: number[]
@@ -30,7 +30,7 @@ export class Gather {
   /** Where the sweep stands, ahead of its commits. */
   #sweep: { target: number; cursor: string } | undefined
 
-  constructor(task: Task, log: LogReader) {
+  constructor(task: TaskView, log: LogReader) {
     this.#task = task
     this.#log = log
     this.#received = new Array(task.limits.partitions).fill(0)
@@ -101,7 +101,13 @@ export class Gather {
     try {
       const record = decodeEvent(bytes)
       const stamp = Math.min(record.acceptedAt, latest)
-      return { kind: 'event', next, cause: { partition: this.#task.partition, position, stamp, messageId: record.messageId }, event: new InputEvent(record, bytes), repeated: false }
+      return {
+        kind: 'event',
+        next,
+        cause: { partition: this.#task.partition, position, stamp, messageId: record.messageId },
+        event: new InputEvent(record, bytes),
+        repeated: false,
+      }
     } catch (error) {
       return { kind: 'unreadable', next, stamp: 0, reason: String(error), bytes }
     }
@@ -154,6 +160,8 @@ export class Gather {
     const target = state.activeVersion
     if (this.#sweep?.target !== target) {
       if (state.sweptVersion >= target) return
+      // Scans see committed rows only: whoever was founded under an older version must be among them.
+      await this.#task.durable()
       this.#sweep = { target, cursor: state.sweepTarget === target ? state.sweepCursor : '' }
     }
     if (this.#sweep.cursor === LAST_KEY) return
@@ -189,6 +197,7 @@ export class Gather {
       if (!(row instanceof Profile)) continue
       const excess = row.timelineCount - limits.timelineEvents
       if (excess <= 0) continue
+      await this.#task.durable()
       const scan = rows.scan(prefixRange(`t${key}`))
       const page = await scan.next(excess)
       await scan.close()

@@ -1,16 +1,18 @@
 // What intake costs: CPU microseconds per event, in batches of 100 messages of about 470 bytes.
 //   mapping   in process: from the request's bytes to event records (parse, check, find identifiers, hash, write JSON)
 //   http      the same behind the API on a real socket, the engine a stub; the client is a process of its own
-// `node bench/intake.ts [requests]`
+// `node bench/intake.ts [requests] [--json]`
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { Agent, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { parseArgs } from 'node:util'
 import { buildApi } from '../src/api/api.ts'
 import { checkConfig } from '../src/config-load.ts'
 import { Namespaces } from '../src/core/namespace.ts'
 import type { Engine } from '../src/engine/engine.ts'
 import { takeIn } from '../src/intake/intake.ts'
+import { machine, printed, rounded } from './report.ts'
 
 const BATCH = 100
 const BODIES = 50
@@ -111,12 +113,19 @@ async function client(port: number, requests: number): Promise<void> {
   agent.destroy()
 }
 
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: { json: { type: 'boolean', default: false } } })
+  const requests = Number(positionals[0] ?? 2000)
+  const say = (name: string, cpuUsPerEvent: number): void => {
+    const figures = { name, events: requests * BATCH, cpuUsPerEvent: rounded(cpuUsPerEvent), load1: machine().load1 }
+    process.stdout.write(`${printed(figures, values.json)}\n`)
+  }
+  say('intake mapping', await mappingCost(requests))
+  say('intake http', await httpCost(requests))
+}
+
 if (import.meta.main) {
   const [flag, port, count] = process.argv.slice(2)
   if (flag === '--client') await client(Number(port), Number(count))
-  else {
-    const requests = Number(flag ?? 2000)
-    console.log(`mapping ${(await mappingCost(requests)).toFixed(2)} µs CPU per event`)
-    console.log(`http    ${(await httpCost(requests)).toFixed(2)} µs CPU per event`)
-  }
+  else await main()
 }

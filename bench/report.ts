@@ -2,8 +2,14 @@
 import { readFileSync } from 'node:fs'
 import { availableParallelism, cpus, loadavg, totalmem } from 'node:os'
 
-export interface Result {
+/** Whatever was measured, by name. */
+export interface Figures {
   readonly name: string
+  readonly [more: string]: unknown
+}
+
+/** What every benchmark of a rate says. */
+export interface Result extends Figures {
   readonly events: number
   readonly eventsPerSecond: number
   /** User and system time of the whole process, all threads. */
@@ -11,7 +17,6 @@ export interface Result {
   readonly rssMB: number
   /** Pages dirtied by this process, per event. */
   readonly diskBytesPerEvent?: number
-  readonly [more: string]: unknown
 }
 
 interface Reading {
@@ -57,7 +62,7 @@ export function rounded(x: number): number {
 }
 
 /** One line: JSON for machines, else for people. */
-export function printed(result: Result, json: boolean): string {
+export function printed(result: Figures, json: boolean): string {
   if (json) return JSON.stringify(result)
   const { name, ...figures } = result
   return `${name}: ${Object.entries(figures)

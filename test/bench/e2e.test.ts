@@ -1,0 +1,148 @@
+// The benchmarks of the whole server, tiny: they must run, and their results must add up. What they measure says nothing here.
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { describe, expect, test } from 'vitest'
+import { e2e } from '../../bench/e2e.ts'
+import { exits } from '../../bench/exits.ts'
+import { growth } from '../../bench/growth.ts'
+import { Latencies, named, onSchedule, wallMs } from '../../bench/latency.ts'
+import { eventReader } from '../../bench/open-loop.ts'
+import { restart } from '../../bench/restart.ts'
+import { requestBytes, Wire } from '../../bench/wire.ts'
+
+const SLOW_MS = 90_000
+
+const small = { partitions: 4, hosts: 2, segments: 20 }
+
+test(
+  'end to end: every event is applied, its transitions come, and the memberships are right',
+  async () => {
+    const said: string[] = []
+    const load = { history: 1500, users: 300, rate: 500, seconds: 3, warmSeconds: 1, lookupsPerSecond: 50, check: true }
+    const { results, comparison } = await e2e({ ...small, ...load }, (line) => said.push(line))
+    expect(comparison).toMatchObject({ ok: true, missing: 0, extra: 0 })
+    expect(comparison?.memberships).toBeGreaterThan(300)
+    const [whole, latency, lookup] = results
+    expect(whole).toMatchObject({ name: 'e2e', refused: 0, rate: 500 })
+    expect(whole?.profiles).toBeGreaterThan(200)
+    expect(whole?.journalBytesPerEvent).toBeGreaterThan(50)
+    expect(whole?.cpuUsPerEvent).toBeGreaterThan(whole?.mainThreadCpuUsPerEvent as number)
+    // 10 of the 15 requests count; those of the last third set off transitions.
+    expect(latency).toMatchObject({ name: 'e2e latency', acknowledgedCount: 10 })
+    expect(latency?.transitionCount).toBeGreaterThan(100)
+    expect(latency?.transitionP50Ms).toBeGreaterThan(0)
+    expect(latency?.transitionP99Ms).toBeGreaterThanOrEqual(latency?.transitionP50Ms as number)
+    expect(lookup).toMatchObject({ name: 'e2e lookup', lookupCount: 100, found: 150, missing: 0, failed: 0 })
+    expect(said.length).toBe(1)
+  },
+  SLOW_MS,
+)
+
+test(
+  'bisection goes up while it is sustained',
+  async () => {
+    const load = { history: 500, users: 100, rate: 0, seconds: 1, warmSeconds: 0, lookupsPerSecond: 0, check: false }
+    const said: string[] = []
+    const { results } = await e2e({ ...small, ...load, bisect: { low: 200, high: 800, probes: 2 } }, (line) => said.push(line))
+    expect(said.length).toBe(3)
+    expect(said[1]).toMatch(/^200\/s: p99 [\d.]+ ms, 0 refused: (sustained|too much)$/)
+    expect(results[0]).toMatchObject({ name: 'e2e sustained', eventsPerSecond: expect.any(Number), notSustained: expect.any(Number) })
+  },
+  SLOW_MS,
+)
+
+test(
+  'restart: what was accepted before the kill is there',
+  async () => {
+    const result = await restart({ ...small, profiles: [], rate: 1000, loadSeconds: 0.5, kills: 1 }, 500)
+    expect(result).toMatchObject({ name: 'restart', kills: 1 })
+    expect(result.profiles).toBeGreaterThanOrEqual(500)
+    const { median } = result.firstEventMs as { median: number }
+    expect(median).toBeGreaterThanOrEqual((result.listeningMs as { median: number }).median)
+    expect(median).toBeLessThan(SLOW_MS)
+  },
+  SLOW_MS,
+)
+
+test(
+  'exits: everybody leaves, each once',
+  async () => {
+    const result = await exits({ partitions: 4, hosts: 2, profiles: 1000, lookupsPerSecond: 50, headStartSeconds: 20 })
+    expect(result).toMatchObject({ name: 'exits', exits: 1000, left: 0, lookupCount: 100 })
+    expect(result.firstAfterMs).toBeGreaterThanOrEqual(0)
+  },
+  SLOW_MS,
+)
+
+test(
+  'growth: few and many segments, in turn',
+  async () => {
+    const result = await growth({ n: 1000, users: 200, few: 5, many: 50, rounds: 1 })
+    expect(result).toMatchObject({ name: 'growth', few: 5, many: 50 })
+    expect((result.ratio as { median: number }).median).toBeGreaterThan(0)
+  },
+  SLOW_MS,
+)
+
+describe('parts', () => {
+  test('percentiles are those of the values', () => {
+    const latencies = new Latencies()
+    for (let i = 10_000; i > 0; i--) latencies.add(i)
+    const p = latencies.percentiles()
+    expect(p).toEqual({ count: 10_000, p50: 5001, p90: 9001, p99: 9901, p999: 9991, max: 10_000 })
+    expect(named('x', p)).toMatchObject({ xCount: 10_000, xP50Ms: 5001, xMaxMs: 10_000 })
+  })
+
+  test('a schedule skips nothing, is never early, and keeps the due instants while it is held up', async () => {
+    const start = wallMs()
+    const calls: [k: number, dueMs: number, lateMs: number][] = []
+    await onSchedule(start, 5, 10, (k, dueMs) => {
+      calls.push([k, dueMs, wallMs() - dueMs])
+      // A stall of four steps.
+      while (k === 2 && wallMs() < start + 35);
+    })
+    expect(calls.map(([k]) => k)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    for (const [k, dueMs, lateMs] of calls) {
+      expect(dueMs).toBeCloseTo(start + (k + 1) * 5, 5)
+      expect(lateMs).toBeGreaterThanOrEqual(0)
+    }
+    expect(calls[3]?.[2]).toBeGreaterThanOrEqual(14)
+  })
+
+  test('events of a stream are found wherever chunks begin', () => {
+    const text = 'retry: 1000\n\n1f\r\nid: 1-1\ndata: {"a":"ü"}\n\n\r\n5\r\n: \n\n\r\nid: 1-2\ndata: {"a":2}\n\n'
+    const bytes = Buffer.from(text)
+    for (const size of [1, 7, bytes.length]) {
+      const got: string[] = []
+      const read = eventReader((data) => got.push(data))
+      for (let at = 0; at < bytes.length; at += size) read(bytes.subarray(at, at + size))
+      expect(got.map((d) => d.replace(/[^\x20-\x7e]+/, 'ü'))).toEqual(['{"a":"ü"}', '{"a":2}'])
+    }
+  })
+
+  test('a wire sends one request at a time on each connection, in order, and tells of broken ones', async () => {
+    let [open, most] = [0, 0]
+    const server = createServer((request, reply) => {
+      most = Math.max(most, ++open)
+      request.resume()
+      setTimeout(() => {
+        open--
+        if (request.url === '/break') request.socket.destroy()
+        else reply.writeHead(request.url === '/missing' ? 404 : 200, { 'content-length': 2 }).end('ok')
+      }, 5)
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const wire = new Wire((server.address() as AddressInfo).port, 2)
+    const send = (path: string) =>
+      new Promise<[number, string]>((resolve) => {
+        wire.send(requestBytes('POST', path, '{}'), (status, body) => resolve([status, body.toString()]))
+      })
+    const replies = await Promise.all(['/a', '/missing', '/b', '/c', '/d'].map(send))
+    expect(replies.map(([status]) => status)).toEqual([200, 404, 200, 200, 200])
+    expect(new Set(replies.map(([, body]) => body))).toEqual(new Set(['ok']))
+    expect(most).toBe(2)
+    expect((await send('/break'))[0]).toBe(0)
+    wire.close()
+    server.close()
+  })
+})

@@ -12,13 +12,24 @@ import type { Cause } from '../core/transition.ts'
 import type { CarriedEvent, CauseRef } from '../identity/messages.ts'
 import type { Batch } from './batch.ts'
 import { FUTURE_EVENTS_PER_PROFILE, type TaskLimits, TIMELINE_SLACK } from './config.ts'
-import { auditKey, SIZES_PER_ROW, timelineKey, timerKey } from './keys.ts'
-import type { TransitionRun } from './outbox.ts'
 import type { Definitions } from './definitions.ts'
-import type { Plan } from './plan.ts'
-import { AppliedEvent, addFuture, applyTraits, decodeTimelineRow, encodeTimelineRow, type HandedOver, mergeTraits, NEVER, type Profile, viewOf } from './profile.ts'
-import { publicIdText } from './public-id.ts'
+import { auditKey, SIZES_PER_ROW, timelineKey, timerKey } from './keys.ts'
 import type { Emit } from './membership.ts'
+import type { TransitionRun } from './outbox.ts'
+import type { Plan } from './plan.ts'
+import {
+  AppliedEvent,
+  addFuture,
+  applyTraits,
+  decodeTimelineRow,
+  encodeTimelineRow,
+  type HandedOver,
+  mergeTraits,
+  NEVER,
+  type Profile,
+  viewOf,
+} from './profile.ts'
+import { publicIdText } from './public-id.ts'
 import * as segmentState from './segment-state.ts'
 import type { TaskState } from './task-state.ts'
 import type { Timers } from './timers.ts'
@@ -81,7 +92,11 @@ export class Apply {
     sizes.set(segment, (sizes.get(segment) ?? 0) + (membership.in ? 1 : -1))
     batch.sizeBlocks.add(Math.floor(segment / SIZES_PER_ROW))
     batch.transitionsEmitted++
-    batch.transitions.add(this.#run ?? this.#beginRun(), segment, (this.#about.plan ?? this.plan).versionOf(segment), { seq: membership.seq, in: membership.in, at })
+    batch.transitions.add(this.#run ?? this.#beginRun(), segment, (this.#about.plan ?? this.plan).versionOf(segment), {
+      seq: membership.seq,
+      in: membership.in,
+      at,
+    })
   }
 
   #beginRun(): TransitionRun {
@@ -197,7 +212,13 @@ export class Apply {
     const plan = this.plan
     if (state.version >= plan.version) return
     this.#because(p, 'definition', '')
-    segmentState.fill(plan, state, { traits: traitsOf(p), timeline: this.#countedTimeline(p, now), timelineFrom: p.timelineFrom, now, emit: this.#emit })
+    segmentState.fill(plan, state, {
+      traits: traitsOf(p),
+      timeline: this.#countedTimeline(p, now),
+      timelineFrom: p.timelineFrom,
+      now,
+      emit: this.#emit,
+    })
     this.touch(p)
     this.rearm(p)
   }

@@ -42,7 +42,8 @@ export async function encodeBatch(batch: Batch, s: CommitSurroundings): Promise<
   for (const [x, leaf] of batch.leaves) rows.push([leafKey(x), encodeLeaf(leaf)])
   for (const block of batch.sizeBlocks) rows.push([sizesKey(block), encodeSizes(block, s.sizes)])
   const blocks = takeBlocks(batch, s.state)
-  for (const [stream, block] of blocks) rows.push([outboxKey(STREAM_LETTER[stream], block.firstSeq + block.count - 1), encodeOutboxRow(block)])
+  for (const [stream, block] of blocks)
+    rows.push([outboxKey(STREAM_LETTER[stream], block.firstSeq + block.count - 1), encodeOutboxRow(block)])
   for (const sent of batch.sent) rows.push([exchangeKey(sent.target, sent.seq), sent.bytes])
   rows.push([META_KEY, encodeTaskState(s.state, w)])
   return { rows, deletedRanges: batch.deletedRanges, blocks }
@@ -50,7 +51,10 @@ export async function encodeBatch(batch: Batch, s: CommitSurroundings): Promise<
 
 async function encodeProfiles(batch: Batch, s: CommitSurroundings, rows: Row[]): Promise<void> {
   for (const p of batch.profiles) {
-    const split = { bytes: s.limits.splitBytes, putGroup: (group: number, bytes: Buffer) => void rows.push([groupKey(p.key, group), bytes]) }
+    const split = {
+      bytes: s.limits.splitBytes,
+      putGroup: (group: number, bytes: Buffer) => void rows.push([groupKey(p.key, group), bytes]),
+    }
     const row = encodeProfile(p, w, split)
     rows.push([profileRowKey(p.key), row])
     s.memory.resized(p, row.length)
@@ -102,4 +106,3 @@ export function readSizes(block: number, value: Buffer, sizes: Map<number, numbe
     if (size !== 0) sizes.set(block * SIZES_PER_ROW + i, size)
   }
 }
-

@@ -5,15 +5,12 @@
 // 2. Stamps never go back. Intake is marked busy from before a record is appended until its end is published.
 // 3. A definition is in the registry and known to every host before its control records are appended.
 import { Writer } from '../core/bytes.ts'
-import type { Clock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import { type EventRecord, encodeEvent } from '../core/event.ts'
 import { homeOf } from '../core/identifier.ts'
-import type { Namespaces } from '../core/namespace.ts'
 import type { Transition } from '../core/transition.ts'
-import type { LogReader, LogWriter } from '../log/log.ts'
 import type { Where } from '../operators/definition.ts'
-import type { TaskLimits } from './config.ts'
+import type { DefinitionChange } from './definitions.ts'
 import type {
   AuditEntry,
   DeadLetter,
@@ -30,47 +27,18 @@ import type {
   SegmentView,
   TimelineEvent,
 } from './engine.ts'
-import type { FromHost, ToHost } from './host.ts'
 import { encodeClock, encodeDefinitions, Pack, positionOf } from './inputs.ts'
 import { Links } from './links.ts'
 import { renderMetrics } from './metrics.ts'
-import type { Numbered, Outputs } from './outputs.ts'
 import type { TransitionEntry } from './outbox.ts'
-import type { DefinitionChange } from './definitions.ts'
+import type { Numbered } from './outputs.ts'
+import type { EmbeddedPorts } from './ports.ts'
 import { endsOf, positionText } from './position.ts'
 import { Profiles } from './profiles.ts'
-import type { Ends, PartitionFacts } from './query.ts'
 import { publicIdText } from './public-id.ts'
+import type { Ends, PartitionFacts } from './questions.ts'
 import { Registry } from './registry.ts'
 import type { Shared } from './shared.ts'
-
-/** One host as the main thread sees it. */
-export interface HostLink {
-  readonly partitions: readonly number[]
-  post(message: ToHost): void
-}
-
-export interface EmbeddedPorts {
-  readonly limits: TaskLimits
-  readonly clock: Clock
-  readonly namespaces: Namespaces
-  readonly shared: Shared
-  readonly events: LogWriter
-  readonly definitions: { readonly writer: LogWriter; readonly reader: LogReader }
-  readonly outputs: Outputs
-  /** Starts the hosts with the definitions known so far; they report through `receive`. */
-  startHosts(definitions: readonly DefinitionChange[], receive: (message: FromHost) => void): Promise<HostLink[]>
-  /** Bytes free on the disk under the data, or Infinity. */
-  freeBytes(): number
-  readonly minFreeBytes: number
-  readonly maxLagEvents: number
-  readonly readTimeoutMs: number
-  /** A partition has stopped; the others go on. */
-  stopped(partition: number, reason: string): void
-  /** A log failed or a host died: the process can't go on. */
-  fatal(error: Error): void
-  closed(): Promise<void>
-}
 
 export class EmbeddedEngine implements Engine {
   readonly #ports: EmbeddedPorts
@@ -218,7 +186,9 @@ export class EmbeddedEngine implements Engine {
     const { clock, readTimeoutMs } = this.#ports
     let cancel = (): void => {}
     const late = new Promise<never>((_, reject) => {
-      cancel = clock.after(readTimeoutMs, () => reject(new TributaryError('position_timeout', `position ${options.minPosition} was not reached within ${readTimeoutMs} ms`)))
+      cancel = clock.after(readTimeoutMs, () =>
+        reject(new TributaryError('position_timeout', `position ${options.minPosition} was not reached within ${readTimeoutMs} ms`)),
+      )
     })
     try {
       await Promise.race([this.#links.finished(ends), late])
@@ -385,7 +355,10 @@ export class EmbeddedEngine implements Engine {
   async setClock(nowMs: number): Promise<void> {
     if (this.#ports.limits.clock !== 'manual') throw new TributaryError('clock_not_manual', 'the engine follows the wall clock')
     if (nowMs < this.#manualNow) {
-      throw new TributaryError('clock_backwards', `the clock stands at ${new Date(this.#manualNow).toISOString()} and can't go back to ${new Date(nowMs).toISOString()}`)
+      throw new TributaryError(
+        'clock_backwards',
+        `the clock stands at ${new Date(this.#manualNow).toISOString()} and can't go back to ${new Date(nowMs).toISOString()}`,
+      )
     }
     await this.settle()
     this.#manualNow = Math.max(this.#manualNow, nowMs)

@@ -9,7 +9,16 @@
 import { invariant, must } from '../core/assert.ts'
 import { homeOf, type IdentifierKey, type ProfileKey, profileKey } from '../core/identifier.ts'
 import { encodeMessage } from '../identity/codec.ts'
-import { type AuditAction, addressOf, type CarriedEvent, type CauseRef, causesIn, type IdentityMessage, rowsOf, smallestOf } from '../identity/messages.ts'
+import {
+  type AuditAction,
+  addressOf,
+  type CarriedEvent,
+  type CauseRef,
+  causesIn,
+  type IdentityMessage,
+  rowsOf,
+  smallestOf,
+} from '../identity/messages.ts'
 import { isIdle, type Leaf, newRoot, type Root } from '../identity/root.ts'
 import { type Context, handle } from '../identity/rules.ts'
 import { Apply, type Surroundings, segmentsOf } from './apply.ts'
@@ -111,7 +120,12 @@ export class Executor implements Context {
         return
       case 'unreadable':
         state.input = input.next
-        batch.deadLetters.add({ code: 'execution_failed', reason: input.reason, at: Math.max(state.now, input.stamp), message: readable(input.bytes) })
+        batch.deadLetters.add({
+          code: 'execution_failed',
+          reason: input.reason,
+          at: Math.max(state.now, input.stamp),
+          message: readable(input.bytes),
+        })
         return
       case 'exchange':
         invariant(input.seq === (state.marks[input.origin] ?? 0) + 1, 'exchange messages of one origin come without gaps')
@@ -456,4 +470,3 @@ export class Executor implements Context {
 function readable(bytes: Buffer): string {
   return bytes.toString('utf8').slice(0, 2000)
 }
-

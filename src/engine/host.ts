@@ -10,10 +10,12 @@ import type { LogReader, LogWriter } from '../log/log.ts'
 import type { PendingRows } from '../state/pending.ts'
 import type { Sent } from './batch.ts'
 import type { TaskLimits } from './config.ts'
+import { type DefinitionChange, Definitions } from './definitions.ts'
+import type { HostView } from './host-view.ts'
 import { recordOf } from './inputs.ts'
 import type { Stream } from './outbox.ts'
-import { type DefinitionChange, Definitions } from './definitions.ts'
-import { answer, type Answer, type Question } from './query.ts'
+import { answer } from './query.ts'
+import type { Answer, Question } from './questions.ts'
 import type { Shared } from './shared.ts'
 import { Task, type TaskHost } from './task.ts'
 
@@ -67,7 +69,7 @@ const TICK_MS = 5
 /** How often stores are looked at for applying and the journal for cutting. */
 const TEND_MS = 250
 
-export class Host {
+export class Host implements HostView {
   readonly tasks = new Map<number, Task>()
   readonly ports: HostPorts
   readonly definitions = new Definitions()
@@ -242,6 +244,10 @@ export class Host {
     for (const partition of this.ports.partitions) this.#post({ t: 'stopped', partition, reason: failureOf(error).message })
   }
 
+  pause(): Promise<void> {
+    return this.ports.pause()
+  }
+
   /** Resolves when `check` holds; it is asked again after every commit, confirmation and pause. */
   until(check: () => boolean): Promise<void> {
     if (check()) return Promise.resolve()
@@ -254,7 +260,8 @@ export class Host {
     if (this.#waiting.length === 0) return
     for (const task of this.tasks.values()) {
       if (task.phase !== 'stopped') continue
-      for (const w of this.#waiting.splice(0)) w.reject(new TributaryError('partition_stopped', `partition ${task.partition} has stopped: ${task.stopReason?.message}`))
+      for (const w of this.#waiting.splice(0))
+        w.reject(new TributaryError('partition_stopped', `partition ${task.partition} has stopped: ${task.stopReason?.message}`))
       return
     }
     for (let i = 0; i < this.#waiting.length; ) {

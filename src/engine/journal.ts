@@ -4,7 +4,7 @@
 // 1. A record holds whole rows (values, not changes), so replaying it any number of times gives the same rows.
 // 2. Records of a partition are numbered without gaps from the claim on; a repeat or a stale owner's record is ignored by every reader alike.
 import { invariant } from '../core/assert.ts'
-import { Reader, Writer } from '../core/bytes.ts'
+import { Reader, type Writer } from '../core/bytes.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { LogReader } from '../log/log.ts'
 
@@ -85,7 +85,10 @@ export async function replayCommits(
 ): Promise<number> {
   let position = Math.max(from, journal.first(partition))
   if (from < journal.first(partition)) {
-    throw new TributaryError('data_corrupt', `partition ${partition}: the store is at journal position ${from}, but the journal begins at ${journal.first(partition)}`)
+    throw new TributaryError(
+      'data_corrupt',
+      `partition ${partition}: the store is at journal position ${from}, but the journal begins at ${journal.first(partition)}`,
+    )
   }
   for (;;) {
     const records = await journal.read(partition, position, REPLAY_LIMITS)

@@ -23,7 +23,8 @@ export const SIZES_PER_ROW = 32
 export const leafKey = (x: IdentifierKey): string => `l${x}`
 export const profileRowKey = (key: ProfileKey): string => `p${key}`
 export const groupKey = (key: ProfileKey, group: number): string => `a${key}${sortable(group, 3)}`
-export const timelineKey = (key: ProfileKey, at: number, messageHash: string): string => `t${key}${sortable(Math.max(0, at), 6)}${messageHash}`
+export const timelineKey = (key: ProfileKey, at: number, messageHash: string): string =>
+  `t${key}${sortable(Math.max(0, at), 6)}${messageHash}`
 export const auditKey = (key: ProfileKey, seq: number): string => `u${key}${sortable(seq, 5)}`
 export const timerKey = (due: number, key: ProfileKey): string => `i${sortable(due, 6)}${key}`
 export const publicKey = (id: string): string => `b${id}`

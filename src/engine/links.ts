@@ -5,12 +5,12 @@
 // 2. "Finished" over several hosts takes two equal clean answers with nothing moved between them; over one host, one.
 import { must } from '../core/assert.ts'
 import { type Clock, sleep } from '../core/clock.ts'
-import { type ErrorCode, ERRORS, TributaryError } from '../core/errors.ts'
+import { ERRORS, type ErrorCode, TributaryError } from '../core/errors.ts'
 import type { Where } from '../operators/definition.ts'
-import type { EmbeddedPorts, HostLink } from './embedded.ts'
-import type { Failure, FromHost } from './host.ts'
 import type { DefinitionChange } from './definitions.ts'
-import type { Answer, Ends, PartitionFacts, Question } from './query.ts'
+import type { Failure, FromHost } from './host.ts'
+import type { EmbeddedPorts, HostLink } from './ports.ts'
+import type { Answer, Ends, PartitionFacts, Question } from './questions.ts'
 
 interface Asked {
   resolve(answer: Answer): void
@@ -152,6 +152,7 @@ function expect<K extends Answer['kind']>(answer: Answer, kind: K): Answer & { k
 }
 
 export function errorOf(failure: Failure): Error {
-  return failure.code in ERRORS && failure.code !== 'internal' ? new TributaryError(failure.code as ErrorCode, failure.message) : new Error(failure.message)
+  return failure.code in ERRORS && failure.code !== 'internal'
+    ? new TributaryError(failure.code as ErrorCode, failure.message)
+    : new Error(failure.message)
 }
-

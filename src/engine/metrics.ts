@@ -1,6 +1,6 @@
 // Prometheus metrics of the engine, from what the partitions report. Owns the names; counts nothing itself.
 import { Counter, Gauge, Registry as PromRegistry } from 'prom-client'
-import type { PartitionFacts } from './query.ts'
+import type { PartitionFacts } from './questions.ts'
 
 interface Named {
   lag(partition: number): number
@@ -48,7 +48,12 @@ export async function renderMetrics(facts: readonly PartitionFacts[], named: Nam
   }
   const sizes = new Map<number, number>()
   for (const f of facts) for (const [segment, size] of f.sizes) sizes.set(segment, (sizes.get(segment) ?? 0) + size)
-  const members = new Gauge({ name: 'tributary_segment_members', help: 'Members of a segment', labelNames: ['segment'], registers: [registry] })
+  const members = new Gauge({
+    name: 'tributary_segment_members',
+    help: 'Members of a segment',
+    labelNames: ['segment'],
+    registers: [registry],
+  })
   for (const [segment, size] of sizes) members.set({ segment: named.segmentId(segment) }, size)
   return registry.metrics()
 }

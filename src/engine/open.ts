@@ -8,7 +8,7 @@ import { Worker } from 'node:worker_threads'
 import type { Clock } from '../core/clock.ts'
 import { systemClock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
-import { Namespaces } from '../core/namespace.ts'
+import type { Namespaces } from '../core/namespace.ts'
 import { type FileLogWriter, openFileLog } from '../log/file-log.ts'
 import { openFileLogReader } from '../log/file-log-reader.ts'
 import { lockDirectory } from '../log/lock.ts'
@@ -18,14 +18,15 @@ import { MemoryStore } from '../state/memory-store.ts'
 import type { StoreKind } from '../state/open-store.ts'
 import { PendingRows } from '../state/pending.ts'
 import type { TaskLimits } from './config.ts'
-import { EmbeddedEngine, type EmbeddedPorts, type HostLink } from './embedded.ts'
+import type { DefinitionChange } from './definitions.ts'
+import { EmbeddedEngine } from './embedded.ts'
 import { type FromHost, Host, type ToHost } from './host.ts'
 import { META_KEY } from './keys.ts'
 import { errorOf } from './links.ts'
 import { eventsDir, type HostSetup } from './open-host.ts'
 import type { Stream } from './outbox.ts'
 import { Outputs, type StreamLog } from './outputs.ts'
-import type { DefinitionChange } from './definitions.ts'
+import type { EmbeddedPorts, HostLink } from './ports.ts'
 import { Shared } from './shared.ts'
 
 export interface EngineOptions {
@@ -92,7 +93,11 @@ async function openFiles(options: DirectoryOptions, closed: () => Promise<void>)
   })
   const stream = (name: string): Promise<StreamLog> =>
     openStreamLog(join(dataDir, name), { ...common, partitions: limits.partitions + 1, retainMs: options.outputsRetainMs })
-  const outputs = new Outputs({ transitions: await stream('transitions'), merges: await stream('merges'), deadLetters: await stream('dead-letters') })
+  const outputs = new Outputs({
+    transitions: await stream('transitions'),
+    merges: await stream('merges'),
+    deadLetters: await stream('dead-letters'),
+  })
   const definitions = await openStreamLog(join(dataDir, 'definitions'), { ...common, partitions: 1 })
   const shared = new Shared(options.hosts, limits.partitions)
   const space = watchSpace(dataDir, options.minFreeBytes)
@@ -174,7 +179,10 @@ async function startWorkers(
 
 function startWorker(setup: HostSetup, receive: (message: FromHost) => void, fatal: (error: Error) => void): Promise<HostLink> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL('./host-thread.ts', import.meta.url), { workerData: setup, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB } })
+    const worker = new Worker(new URL('./host-thread.ts', import.meta.url), {
+      workerData: setup,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
+    })
     const link: HostLink = { partitions: setup.partitions, post: (message) => worker.postMessage(message) }
     let opened = false
     worker.on('message', (message: FromHost) => {
@@ -230,12 +238,18 @@ export function reopened(disk: MemoryDisk): MemoryDisk {
 }
 
 /** The same engine on memory logs and stores, its hosts in this thread. */
-export async function openInMemory(options: EngineOptions & { clock: Clock; disk?: MemoryDisk; pause?: () => Promise<void> }): Promise<EmbeddedEngine> {
+export async function openInMemory(
+  options: EngineOptions & { clock: Clock; disk?: MemoryDisk; pause?: () => Promise<void> },
+): Promise<EmbeddedEngine> {
   const { limits, hosts, clock } = options
   const disk = options.disk ?? memoryDisk(limits.partitions, hosts)
   const shared = new Shared(hosts, limits.partitions)
   const log = ({ writer, reader }: MemoryLog): StreamLog => ({ writer, reader })
-  const outputs = new Outputs({ transitions: log(disk.streams.transitions), merges: log(disk.streams.merges), deadLetters: log(disk.streams.deadLetters) })
+  const outputs = new Outputs({
+    transitions: log(disk.streams.transitions),
+    merges: log(disk.streams.merges),
+    deadLetters: log(disk.streams.deadLetters),
+  })
   const pause = options.pause ?? (() => setImmediate())
   const startHosts = async (definitions: readonly DefinitionChange[], receive: (message: FromHost) => void): Promise<HostLink[]> => {
     const links: HostLink[] = []
@@ -251,7 +265,8 @@ export async function openInMemory(options: EngineOptions & { clock: Clock; disk
         events: disk.events.reader,
         journal: { writer: journal.writer, reader: journal.reader },
         journalBytes: Number.POSITIVE_INFINITY,
-        openRows: (p: number) => PendingRows.open(disk.stores[p] as MemoryStore, { applyMs: limits.applyMs, applyBytes: limits.applyBytes, withMark: META_KEY }),
+        openRows: (p: number) =>
+          PendingRows.open(disk.stores[p] as MemoryStore, { applyMs: limits.applyMs, applyBytes: limits.applyBytes, withMark: META_KEY }),
         pause,
         closed: async () => {},
       }

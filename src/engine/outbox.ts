@@ -60,7 +60,10 @@ export class TransitionBlock {
     const same =
       last !== undefined &&
       (last === shared ||
-        (last.publicId === shared.publicId && last.causeId === shared.causeId && last.cause === shared.cause && last.decidedAt === shared.decidedAt))
+        (last.publicId === shared.publicId &&
+          last.causeId === shared.causeId &&
+          last.cause === shared.cause &&
+          last.decidedAt === shared.decidedAt))
     if (!same) {
       this.#closeRun()
       this.#shared = shared
@@ -124,7 +127,10 @@ export function readTransitions(entries: Buffer, visit: (entry: TransitionEntry,
       const version = r.varint()
       const seqIn = r.varint()
       const at = decidedAt - r.zigzag()
-      visit({ publicId, userId, cause, causeId, decidedAt, segment, version, entered: seqIn % 2 === 1, seq: Math.floor(seqIn / 2), at }, place++)
+      visit(
+        { publicId, userId, cause, causeId, decidedAt, segment, version, entered: seqIn % 2 === 1, seq: Math.floor(seqIn / 2), at },
+        place++,
+      )
     }
   }
 }

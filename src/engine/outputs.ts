@@ -5,7 +5,18 @@
 // 2. A stream's log has one total order; a cursor is a place in it, and an entry's id leads to one too.
 import { TributaryError } from '../core/errors.ts'
 import type { LogReader, LogRecord, LogWriter } from '../log/log.ts'
-import { type Block, decodeBlock, encodeBlock, entryId, JsonBlock, parseEntryId, readJsonEntries, readTransitions, type Stream, type TransitionEntry } from './outbox.ts'
+import {
+  type Block,
+  decodeBlock,
+  encodeBlock,
+  entryId,
+  JsonBlock,
+  parseEntryId,
+  readJsonEntries,
+  readTransitions,
+  type Stream,
+  type TransitionEntry,
+} from './outbox.ts'
 
 export interface StreamLog {
   readonly writer: LogWriter
@@ -69,7 +80,10 @@ export class OutputStream<T> {
   }
 
   /** Entries behind a cursor or an entry's id that `keep` accepts. */
-  async page(query: { after?: string | undefined; limit: number }, keep: (entry: T) => boolean): Promise<{ items: Numbered<T>[]; next?: string }> {
+  async page(
+    query: { after?: string | undefined; limit: number },
+    keep: (entry: T) => boolean,
+  ): Promise<{ items: Numbered<T>[]; next?: string }> {
     let at = query.after === undefined ? { ordinal: this.#log.reader.firstOrdinal(), place: 0 } : await this.locate(query.after)
     const items: Numbered<T>[] = []
     for (let looked = 0; ; ) {
@@ -114,7 +128,8 @@ export class OutputStream<T> {
     const cursor = parseCursor(text)
     if (cursor) return cursor
     const id = parseEntryId(text)
-    if (!id || id.partition >= this.#log.writer.partitions) throw new TributaryError('invalid_request', `after: "${text}" is neither a cursor of this list nor an id in it`)
+    if (!id || id.partition >= this.#log.writer.partitions)
+      throw new TributaryError('invalid_request', `after: "${text}" is neither a cursor of this list nor an id in it`)
     return this.#locateId(id.partition, id.seq)
   }
 

@@ -12,16 +12,16 @@ import { dedupeKey, groupKey, leafKey, prefixRange, profileRowKey } from './keys
 import { Absent } from './memory.ts'
 import { decodeProfileRow, Forward, Profile, type Suffixed } from './profile.ts'
 import * as segmentState from './segment-state.ts'
-import type { Task } from './task.ts'
+import type { TaskView } from './task-view.ts'
 
 type EventInput = Input & { kind: 'event' }
 
 export class Prefetch {
-  readonly #task: Task
+  readonly #task: TaskView
   /** Inputs looked up since the last cut. */
   readonly #seen = new WeakSet<Input>()
 
-  constructor(task: Task) {
+  constructor(task: TaskView) {
     this.#task = task
   }
 

@@ -1,16 +1,16 @@
 // How large a segment would be: evaluates an unsaved definition on every profile of a host, on throw-away states.
 // Owns nothing; reads in pages, so that live work goes on between them.
 import type { Where } from '../operators/definition.ts'
-import type { Host } from './host.ts'
+import type { HostView } from './host-view.ts'
 import { prefixRange, profileKeyOf } from './keys.ts'
 import { AppliedEvent, decodeProfileRow, decodeTimelineRow, Profile } from './profile.ts'
-import type { Answer } from './query.ts'
+import type { Answer } from './questions.ts'
 import { type Preview, previewOf } from './segment-state.ts'
 import type { Task } from './task.ts'
 
 const PROFILES_PER_PAGE = 128
 
-export async function preview(host: Host, where: Where): Promise<Answer> {
+export async function preview(host: HostView, where: Where): Promise<Answer> {
   const plan = previewOf(where)
   let size = 0
   let total = 0
@@ -26,7 +26,7 @@ export async function preview(host: Host, where: Where): Promise<Answer> {
         total++
         if (await holds(task, p, plan)) size++
       }
-      await host.ports.pause()
+      await host.pause()
     }
     await scan.close()
   }

@@ -170,7 +170,11 @@ function encodeTraits(traits: ReadonlyMap<string, Trait>, w: Writer): void {
     w.text(name)
     // Traits set by one event share its stamp.
     if (last && last.at === t.at && last.tie === t.tie && last.sourcePriority === t.sourcePriority) w.u8(t.value === undefined ? 1 : 0)
-    else w.u8(t.value === undefined ? 3 : 2).varint(t.at).u8(t.sourcePriority).binary(t.tie)
+    else
+      w.u8(t.value === undefined ? 3 : 2)
+        .varint(t.at)
+        .u8(t.sourcePriority)
+        .binary(t.tie)
     if (t.value !== undefined) w.text(typeof t.value === 'string' ? `"${t.value}` : JSON.stringify(t.value))
     last = t
   }
@@ -233,7 +237,9 @@ function decodeContents(p: Profile, r: Reader): void {
 }
 
 export function encodeProfile(p: Profile, w: Writer, split: SplitRows): Buffer {
-  w.reset().u8(VERSION).u8(p.segments ? BORN : UNBORN)
+  w.reset()
+    .u8(VERSION)
+    .u8(p.segments ? BORN : UNBORN)
   if (p.segments) w.binary(p.publicId).text(p.userId)
   w.varint(p.auditSeq).varint(p.armedAt === NEVER ? 0 : p.armedAt + 1)
   encodeRoot(p.root, w)

@@ -8,8 +8,9 @@ import type { Namespaces } from '../core/namespace.ts'
 import type { TaskLimits } from './config.ts'
 import type { AuditEntry, MembershipView, Page, PageQuery, ProfileRef, ProfileView, TimelineEvent } from './engine.ts'
 import type { Links } from './links.ts'
+import { decodeTimelineRow } from './profile.ts'
 import { parsePublicId, publicIdHome } from './public-id.ts'
-import { type Answer, type ProfileFacts, timelineEntry } from './query.ts'
+import type { Answer, ProfileFacts } from './questions.ts'
 import type { Registry } from './registry.ts'
 
 interface ProfilesPorts {
@@ -89,7 +90,11 @@ export class Profiles {
     }
   }
 
-  async #rows(ref: ProfileRef, what: 'timeline' | 'audit', page: PageQuery & { cursorBytes: number }): Promise<(Answer & { kind: 'rows' }) | undefined> {
+  async #rows(
+    ref: ProfileRef,
+    what: 'timeline' | 'audit',
+    page: PageQuery & { cursorBytes: number },
+  ): Promise<(Answer & { kind: 'rows' }) | undefined> {
     const root = await this.#root(ref)
     if (!root) return undefined
     const partition = this.#home(root.key)
@@ -130,7 +135,8 @@ export class Profiles {
       for (const m of answer.members) items.push(m.userId === '' ? { profile: m.id } : { profile: m.id, userId: m.userId })
       const last = answer.members[answer.members.length - 1]
       if (answer.more) return { items, next: `${partition}.${cursorOf(last?.key ?? after)}` }
-      if (items.length === page.limit) return partition + 1 < this.#ports.limits.partitions ? { items, next: `${partition + 1}.` } : { items }
+      if (items.length === page.limit)
+        return partition + 1 < this.#ports.limits.partitions ? { items, next: `${partition + 1}.` } : { items }
     }
     return { items }
   }
@@ -150,7 +156,7 @@ function paged<T>(answer: Answer & { kind: 'rows' }, decode: (row: readonly [str
 }
 
 function timelineEvent(value: Uint8Array): TimelineEvent {
-  const { appliedAt, record } = timelineEntry(value)
+  const { appliedAt, record } = decodeTimelineRow(Buffer.from(value))
   return {
     messageId: record.messageId,
     type: record.type,

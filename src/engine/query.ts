@@ -5,70 +5,17 @@ import { TributaryError } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/event.ts'
 import type { IdentifierKey, ProfileKey } from '../core/identifier.ts'
 import { decodeLeaf } from '../identity/codec.ts'
-import type { Where } from '../operators/definition.ts'
-import type { Host } from './host.ts'
+import type { HostView } from './host-view.ts'
 import { leafKey, prefixRange, profileKeyOf, profileRowKey, publicKey } from './keys.ts'
 import { STREAMS } from './outbox.ts'
 import { preview } from './preview.ts'
-import { decodeProfileRow, decodeTimelineRow, Forward, Profile, readRowHead } from './profile.ts'
+import { decodeProfileRow, Forward, Profile, readRowHead } from './profile.ts'
 import { publicIdText } from './public-id.ts'
+import type { Answer, Ends, PartitionFacts, ProfileFacts, Question } from './questions.ts'
 import { readMemberships } from './segment-state.ts'
 import type { Task } from './task.ts'
 
-/** Positions by partition: everything before is asked for. */
-export type Ends = readonly (readonly [partition: number, input: number])[]
-
-export type Question =
-  | { readonly kind: 'leaf'; readonly partition: number; readonly x: IdentifierKey }
-  | { readonly kind: 'public'; readonly partition: number; readonly id: string }
-  | { readonly kind: 'profile'; readonly partition: number; readonly key: ProfileKey }
-  | { readonly kind: 'rows'; readonly partition: number; readonly key: ProfileKey; readonly what: 'timeline' | 'audit'; readonly after: string; readonly limit: number }
-  | { readonly kind: 'memberships'; readonly partition: number; readonly key: ProfileKey }
-  | { readonly kind: 'members'; readonly partition: number; readonly segment: number; readonly after: ProfileKey; readonly limit: number }
-  | { readonly kind: 'preview'; readonly where: Where }
-  | { readonly kind: 'finished'; readonly ends: Ends }
-  | { readonly kind: 'settled'; readonly ends: Ends; readonly now?: number }
-  | { readonly kind: 'isFinished'; readonly ends: Ends }
-  | { readonly kind: 'status' }
-
-export interface PartitionFacts {
-  readonly partition: number
-  readonly phase: string
-  readonly reason?: string
-  readonly input: number
-  readonly now: number
-  readonly profiles: number
-  readonly activeVersion: number
-  readonly sweptVersion: number
-  readonly progress: number
-  readonly sizes: readonly (readonly [segment: number, size: number])[]
-  readonly metrics: Readonly<Record<string, number>>
-}
-
-export type ProfileFacts =
-  | { readonly forward: ProfileKey }
-  | {
-      readonly id: string
-      readonly identifiers: { namespace: string; value: string }[]
-      readonly traits: JsonObject
-      readonly segments: readonly number[]
-      readonly createdAt: number
-      readonly updatedAt: number
-      readonly position: string
-    }
-
-export type Answer =
-  | { readonly kind: 'done' }
-  | { readonly kind: 'key'; readonly key?: ProfileKey }
-  | { readonly kind: 'profile'; readonly profile?: ProfileFacts }
-  | { readonly kind: 'rows'; readonly rows: readonly (readonly [suffix: string, value: Uint8Array])[]; readonly more: boolean }
-  | { readonly kind: 'memberships'; readonly memberships: readonly (readonly [segment: number, seq: number, member: boolean])[] }
-  | { readonly kind: 'members'; readonly members: readonly { key: ProfileKey; id: string; userId: string }[]; readonly more: boolean }
-  | { readonly kind: 'preview'; readonly size: number; readonly total: number }
-  | { readonly kind: 'clean'; readonly clean: boolean; readonly received: number }
-  | { readonly kind: 'status'; readonly partitions: readonly PartitionFacts[] }
-
-export async function answer(host: Host, q: Question): Promise<Answer> {
+export async function answer(host: HostView, q: Question): Promise<Answer> {
   switch (q.kind) {
     case 'leaf':
       return leaf(taskOf(host, q.partition), q.x)
@@ -100,10 +47,11 @@ export async function answer(host: Host, q: Question): Promise<Answer> {
   }
 }
 
-function taskOf(host: Host, partition: number): Task {
+function taskOf(host: HostView, partition: number): Task {
   const task = host.tasks.get(partition)
   if (!task) throw new TypeError(`partition ${partition} is not on this host`)
-  if (task.phase === 'stopped') throw new TributaryError('partition_stopped', `partition ${partition} has stopped: ${task.stopReason?.message}`)
+  if (task.phase === 'stopped')
+    throw new TributaryError('partition_stopped', `partition ${partition} has stopped: ${task.stopReason?.message}`)
   return task
 }
 
@@ -137,7 +85,8 @@ function profileFacts(task: Task, row: Profile | Forward): ProfileFacts | undefi
   if (row instanceof Forward) return { forward: row.to }
   if (!row.segments) return undefined
   const traits: JsonObject = {}
-  for (const [name, t] of row.traits) if (t.value !== undefined) Object.defineProperty(traits, name, { value: t.value as Json, enumerable: true })
+  for (const [name, t] of row.traits)
+    if (t.value !== undefined) Object.defineProperty(traits, name, { value: t.value as Json, enumerable: true })
   const segments: number[] = []
   for (const [segment, m] of row.segments.memberships) if (m.in) segments.push(segment)
   return {
@@ -195,7 +144,7 @@ async function members(task: Task, q: Question & { kind: 'members' }): Promise<A
 }
 
 /** True when this host has committed its share of `ends` and keeps nothing open that was caused before them. */
-function isFinished(host: Host, ends: Ends): boolean {
+function isFinished(host: HostView, ends: Ends): boolean {
   for (const [partition, input] of ends) {
     const task = host.tasks.get(partition)
     if (task && task.committedInput < input) return false
@@ -210,7 +159,7 @@ function isFinished(host: Host, ends: Ends): boolean {
   return true
 }
 
-async function settled(host: Host, ends: Ends, now: number | undefined): Promise<void> {
+async function settled(host: HostView, ends: Ends, now: number | undefined): Promise<void> {
   await host.until(() => isFinished(host, ends) && (now === undefined || [...host.tasks.values()].every((t) => t.firedThrough() >= now)))
   const seqs = [...host.tasks.values()].map((task) => ({ task, n: task.state.n, seqs: { ...task.state.seqs } }))
   await host.until(() => seqs.every(({ task, n, seqs }) => task.durableN >= n && STREAMS.every((s) => task.hasRelayed(s, seqs[s]))))
@@ -230,10 +179,13 @@ function facts(task: Task): PartitionFacts {
     sweptVersion: state.sweptVersion,
     progress,
     sizes: [...task.sizes],
-    metrics: { ...task.metrics, cacheBytes: task.memory.bytes, cachedRows: task.memory.rows.size, repeated: state.repeated, applied: state.applied, pendingBytes: task.rows.pendingBytes },
+    metrics: {
+      ...task.metrics,
+      cacheBytes: task.memory.bytes,
+      cachedRows: task.memory.rows.size,
+      repeated: state.repeated,
+      applied: state.applied,
+      pendingBytes: task.rows.pendingBytes,
+    },
   }
-}
-
-export function timelineEntry(value: Uint8Array): ReturnType<typeof decodeTimelineRow> {
-  return decodeTimelineRow(Buffer.from(value))
 }

@@ -7,9 +7,9 @@ import { TributaryError } from '../core/errors.ts'
 import type { LogReader, LogWriter } from '../log/log.ts'
 import { canonicalText } from '../operators/canonical.ts'
 import type { Where } from '../operators/definition.ts'
-import type { SegmentView } from './engine.ts'
 import { type DefinitionChange, Definitions } from './definitions.ts'
-import type { PartitionFacts } from './query.ts'
+import type { SegmentView } from './engine.ts'
+import type { PartitionFacts } from './questions.ts'
 
 interface Current {
   readonly id: string

@@ -3,7 +3,7 @@
 //
 // 1. `input` is the next event position to read; everything before it is in the rows of the same commit.
 // 2. Marks and seqs only grow; `relayed` and `acked` may lag behind the truth (repeats are dropped by receivers), never lead it.
-import { Reader, Writer } from '../core/bytes.ts'
+import { Reader, type Writer } from '../core/bytes.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { Stream } from './outbox.ts'
 
@@ -71,7 +71,13 @@ export function copyTaskState(s: TaskState): TaskState {
 const VERSION = 1
 
 export function encodeTaskState(s: TaskState, w: Writer): Buffer {
-  w.reset().u8(VERSION).varint(s.claim).varint(s.n).varint(s.now).varint(s.input).varint(s.firedThrough + 1)
+  w.reset()
+    .u8(VERSION)
+    .varint(s.claim)
+    .varint(s.n)
+    .varint(s.now)
+    .varint(s.input)
+    .varint(s.firedThrough + 1)
   w.varint(s.activeVersion).varint(s.sweptVersion).varint(s.sweepTarget).text(Buffer.from(s.sweepCursor, 'latin1').toString('base64'))
   w.varint(s.profiles).varint(s.generation).varint(s.applied).varint(s.repeated)
   for (const list of [s.marks, s.sent, s.acked]) for (const x of list) w.varint(x)

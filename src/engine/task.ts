@@ -22,17 +22,18 @@ import { Batch, type Sent } from './batch.ts'
 import { type Openness, openness } from './causes.ts'
 import { type CommitRows, decodeOutboxRow, encodeBatch, readSizes } from './commit.ts'
 import type { TaskLimits } from './config.ts'
+import type { Definitions } from './definitions.ts'
 import { Executor, type ExecutorSurroundings, type Input } from './execute.ts'
 import { Gather } from './gather.ts'
 import { CommitCounter, encodeCommit, replayCommits } from './journal.ts'
 import { exchangeKey, META_KEY, outboxKey, prefixRange, profileKeyOf, timerKey } from './keys.ts'
 import { Memory } from './memory.ts'
 import { type Block, STREAM_LETTER, STREAMS, type Stream } from './outbox.ts'
-import type { Definitions } from './definitions.ts'
 import { Prefetch } from './prefetch.ts'
 import { Profile } from './profile.ts'
 import { Relay } from './relay.ts'
 import { copyTaskState, decodeTaskState, emptyTaskState, type TaskState } from './task-state.ts'
+import type { TaskView } from './task-view.ts'
 import { Timers } from './timers.ts'
 
 export type TaskPhase = 'opening' | 'running' | 'stopping' | 'closed' | 'stopped'
@@ -69,7 +70,7 @@ interface InFlight {
   readonly done: Promise<void>
 }
 
-export class Task {
+export class Task implements TaskView {
   readonly partition: number
   readonly limits: TaskLimits
   readonly definitions: Definitions
@@ -78,7 +79,17 @@ export class Task {
   readonly sizes = new Map<number, number>()
   readonly timers = new Timers()
   readonly busy = new Map<ProfileKey, Profile>()
-  readonly metrics = { commits: 0, journalBytes: 0, inputs: 0, events: 0, transitions: 0, rowsRead: 0, cuts: 0, failures: 0, appliedRows: 0 }
+  readonly metrics = {
+    commits: 0,
+    journalBytes: 0,
+    inputs: 0,
+    events: 0,
+    transitions: 0,
+    rowsRead: 0,
+    cuts: 0,
+    failures: 0,
+    appliedRows: 0,
+  }
   phase: TaskPhase = 'opening'
   stopReason: Error | undefined
   #state: TaskState
@@ -385,7 +396,13 @@ export class Task {
     this.#state.firedThrough = Math.max(this.#state.firedThrough, this.#firedThrough())
     Object.assign(this.#state.relayed, this.#watermarks())
     this.#dropDead(batch)
-    const commit = await encodeBatch(batch, { limits: this.limits, memory: this.memory, sizes: this.sizes, state: this.#state, pause: this.#slice() })
+    const commit = await encodeBatch(batch, {
+      limits: this.limits,
+      memory: this.memory,
+      sizes: this.sizes,
+      state: this.#state,
+      pause: this.#slice(),
+    })
     s.seenBefore = batch.seen
     s.batch = new Batch()
     this.#isEncoding = false

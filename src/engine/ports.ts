@@ -1,0 +1,37 @@
+// What the main thread's side of the engine works with: logs, hosts, the machine. Owns nothing; open.ts makes them.
+import type { Clock } from '../core/clock.ts'
+import type { Namespaces } from '../core/namespace.ts'
+import type { LogReader, LogWriter } from '../log/log.ts'
+import type { TaskLimits } from './config.ts'
+import type { DefinitionChange } from './definitions.ts'
+import type { FromHost, ToHost } from './host.ts'
+import type { Outputs } from './outputs.ts'
+import type { Shared } from './shared.ts'
+
+/** One host as the main thread sees it. */
+export interface HostLink {
+  readonly partitions: readonly number[]
+  post(message: ToHost): void
+}
+
+export interface EmbeddedPorts {
+  readonly limits: TaskLimits
+  readonly clock: Clock
+  readonly namespaces: Namespaces
+  readonly shared: Shared
+  readonly events: LogWriter
+  readonly definitions: { readonly writer: LogWriter; readonly reader: LogReader }
+  readonly outputs: Outputs
+  /** Starts the hosts with the definitions known so far; they report through `receive`. */
+  startHosts(definitions: readonly DefinitionChange[], receive: (message: FromHost) => void): Promise<HostLink[]>
+  /** Bytes free on the disk under the data, or Infinity. */
+  freeBytes(): number
+  readonly minFreeBytes: number
+  readonly maxLagEvents: number
+  readonly readTimeoutMs: number
+  /** A partition has stopped; the others go on. */
+  stopped(partition: number, reason: string): void
+  /** A log failed or a host died: the process can't go on. */
+  fatal(error: Error): void
+  closed(): Promise<void>
+}

@@ -10,11 +10,11 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { Writer } from '../src/core/bytes.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { encodeEvent } from '../src/core/event.ts'
 import { homeOf } from '../src/core/identifier.ts'
 import { Namespaces } from '../src/core/namespace.ts'
-import { Writer } from '../src/core/bytes.ts'
 import type { TaskLimits } from '../src/engine/config.ts'
 import type { EmbeddedEngine } from '../src/engine/embedded.ts'
 import { encodeDefinitions, Pack } from '../src/engine/inputs.ts'
@@ -185,7 +185,13 @@ function peakRssMB(): number {
 export async function checkMemberships(engine: EmbeddedEngine, b: EngineBench): Promise<void> {
   const file = segmentFile({ n: b.segments })
   const expected = expectedMemberships(eventLines(workloadOf(b)), file, { atMs: DEFAULT_EVENTS.endMs, sums: 'exact', tieOf: hashTies() })
-  const comparison = compare(expected, await memberships(engine, file.segments.map((s) => s.id)))
+  const comparison = compare(
+    expected,
+    await memberships(
+      engine,
+      file.segments.map((s) => s.id),
+    ),
+  )
   process.stderr.write(`check: ${JSON.stringify(comparison)}\n`)
   if (!comparison.ok) process.exitCode = 1
 }

@@ -86,7 +86,7 @@ export function segmentCost(b: SegmentBench): Result {
     const changedTraits = TRAITS.filter((name) => traits[name] !== undefined && c.traits.get(name) !== traits[name])
     for (const name of changedTraits) c.traits.set(name, traits[name] as Json)
     const start = performance.now()
-    flipsDue(plan, c.state, c.traits, now, emit)
+    flipsDue(plan, c.state, { traits: c.traits, now, emit })
     applyEvent(plan, c.state, { event: view, traits: c.traits, changedTraits, now, emit })
     const middle = performance.now()
     encodeState(c.state, w.reset(), split)

@@ -190,8 +190,6 @@ export interface KeyConfig {
 
 type Frozen<T> = T extends (infer U)[] ? readonly Frozen<U>[] : T extends object ? { readonly [K in keyof T]: Frozen<T[K]> } : T
 
-export type NamespaceConfig = Frozen<Static<typeof NAMESPACE>>
-export type IdentityConfig = Frozen<Static<typeof IDENTITY>>
 /** All options, checked and frozen. Durations are milliseconds. */
 export type Config = Frozen<Omit<Loaded, 'keys'>> & { readonly keys: readonly KeyConfig[] }
 

@@ -15,8 +15,3 @@ export function must<T>(x: T | null | undefined, why: string): T {
 export function invariant(holds: boolean, rule: string): asserts holds {
   if (!holds) throw new InvariantError(rule)
 }
-
-/** The default branch of an exhaustive switch. */
-export function unreachable(x: never): never {
-  throw new InvariantError(`unreachable: ${JSON.stringify(x)}`)
-}

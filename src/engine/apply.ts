@@ -193,7 +193,7 @@ export class Apply {
       const until = next === undefined ? now : Math.min(now, next.record.at)
       if (state.flipsAt <= until) {
         this.#because(p, 'timer', '', plan)
-        segmentState.flipsDue(plan, state, traitsOf(p), until, this.#emit)
+        segmentState.flipsDue(plan, state, { traits: traitsOf(p), now: until, emit: this.#emit })
         this.touch(p)
       }
       if (next === undefined || next.record.at > now) return

@@ -71,6 +71,10 @@ export class EmbeddedEngine implements Engine {
     await this.#links.open(this.#registry.changes)
     const facts = await this.#links.status()
     for (const f of facts) this.#manualNow = Math.max(this.#manualNow, f.now)
+    for (const { partition, activeVersion } of facts) {
+      if (activeVersion <= this.#registry.version) continue
+      throw new TributaryError('data_corrupt', `partition ${partition} runs definitions version ${activeVersion}, but their log ends at ${this.#registry.version}`)
+    }
     // A crash may have cut the activation of the newest definitions short: say it again, which does no harm.
     if (facts.some((f) => f.activeVersion < this.#registry.version)) await this.#appendToAll(encodeDefinitions(this.#registry.version))
     if (limits.clock === 'manual' && facts.some((f) => f.now < this.#manualNow)) await this.#appendToAll(encodeClock(this.#manualNow))

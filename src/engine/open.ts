@@ -200,7 +200,7 @@ function startWorker(setup: HostSetup, receive: (message: FromHost) => void, fat
   })
 }
 
-/** Logs and stores that a memory engine works on; `reopened` is what is there after a crash. */
+/** Logs and stores that a memory engine works on. */
 export interface MemoryDisk {
   readonly events: MemoryLog
   readonly journals: readonly MemoryLog[]
@@ -221,19 +221,6 @@ export function memoryDisk(partitions: number, hosts: number): MemoryDisk {
     definitions: log(1),
     streams: { transitions: log(partitions + 1), merges: log(partitions + 1), deadLetters: log(partitions + 1) },
     stores: Array.from({ length: partitions }, () => new MemoryStore()),
-  }
-}
-
-/** The disk as a new process finds it after this one was killed: nothing unsynced is there. */
-export function reopened(disk: MemoryDisk): MemoryDisk {
-  const again = (log: MemoryLog): MemoryLog => log.crash({ keepUnsynced: 0 })
-  const { transitions, merges, deadLetters } = disk.streams
-  return {
-    ...disk,
-    events: again(disk.events),
-    journals: disk.journals.map(again),
-    definitions: again(disk.definitions),
-    streams: { transitions: again(transitions), merges: again(merges), deadLetters: again(deadLetters) },
   }
 }
 

@@ -181,7 +181,7 @@ function encodeTraits(traits: ReadonlyMap<string, Trait>, w: Writer): void {
 }
 
 /** A text is written behind a lone quote, without escaping: shorter and quicker than JSON. */
-const valueOf = (text: string): Json => (text.startsWith('"') ? text.slice(1) : (JSON.parse(text) as Json))
+const traitValue = (text: string): Json => (text.startsWith('"') ? text.slice(1) : (JSON.parse(text) as Json))
 
 /** Names of traits recur in every profile: one text serves them all. */
 const NAMES = new Map<string, string>()
@@ -207,7 +207,7 @@ function decodeTraits(r: Reader): Map<string, Trait> {
       sourcePriority = r.u8()
       tie = r.binary(8)
     }
-    traits.set(name, { value: kind % 2 === 1 ? undefined : valueOf(r.text()), at, sourcePriority, tie })
+    traits.set(name, { value: kind % 2 === 1 ? undefined : traitValue(r.text()), at, sourcePriority, tie })
   }
   return traits
 }

@@ -21,8 +21,6 @@ import type { EventView, PlanAccumulator, PlanGroup } from './plan-group.ts'
 import { NO_STATES, rebuildSlots, replaceState, type States, statesFrom } from './refill.ts'
 import type { ConditionRef } from './segment-tree.ts'
 
-export type { Emit } from './membership.ts'
-
 export interface TraitsView {
   get(name: string): Json | undefined
 }
@@ -167,8 +165,10 @@ function readStale(plan: Plan, state: SegmentState, now: number): void {
   }
 }
 
+export type FlipStep = Pick<EventStep, 'traits' | 'now' | 'emit'>
+
 /** Lets all flips due by `now` happen, one by one, at their own instants. */
-export function flipsDue(plan: Plan, state: SegmentState, traits: TraitsView, now: number, emit: Emit): void {
+export function flipsDue(plan: Plan, state: SegmentState, { traits, now, emit }: FlipStep): void {
   if (state.flipsAt > now) return
   assertFilled(plan, state)
   while (state.flipsAt <= now) {

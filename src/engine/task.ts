@@ -25,6 +25,7 @@ import type { TaskLimits } from './config.ts'
 import type { Definitions } from './definitions.ts'
 import { Executor, type ExecutorSurroundings, type Input } from './execute.ts'
 import { Gather } from './gather.ts'
+import { recordOf } from './inputs.ts'
 import { CommitCounter, encodeCommit, replayCommits } from './journal.ts'
 import { exchangeKey, META_KEY, outboxKey, prefixRange, profileKeyOf, timerKey } from './keys.ts'
 import { Memory } from './memory.ts'
@@ -172,6 +173,7 @@ export class Task implements TaskView {
     })
     this.#lastPosition = Math.max(this.#lastPosition, end - 1, this.rows.appliedPosition())
     this.#setState(await this.#readState())
+    this.#mustHaveRead()
     this.#state.claim = counter.claim + 1
     this.#durableN = this.#state.n
     this.#durableMarks = { relayed: { ...this.#state.relayed }, firedThrough: this.#state.firedThrough }
@@ -188,6 +190,17 @@ export class Task implements TaskView {
     )
     this.#gather.begin()
     this.#beginExecutor()
+  }
+
+  /** What was read must still be there: a log that lost its end would give new records the positions of old ones. */
+  #mustHaveRead(): void {
+    const { events, journal } = this.#options
+    const [input, applied] = [recordOf(this.#state.input), this.rows.appliedPosition()]
+    const [inputs, commits] = [events.end(this.partition), journal.reader.end(this.partition)]
+    let what: string | undefined
+    if (input > inputs) what = `events were read up to ${input}, but their log ends at ${inputs}`
+    if (applied >= commits) what = `its store is at journal position ${applied}, but the journal ends at ${commits}`
+    if (what !== undefined) throw new TributaryError('data_corrupt', `partition ${this.partition}: ${what}`)
   }
 
   /** Sends again what was committed and not known to have arrived. To be called once every task of the host is open. */

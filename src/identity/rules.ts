@@ -207,7 +207,7 @@ function birth(root: Root, c: Context): void {
   const first = must(root.waiting[0], 'an unborn root has an event waiting (7)')
   c.born(root, first.event)
   invariant(root.isBorn, 'the task mints a public id')
-  auditFounder(root, root.key, 'created', first.cause, c)
+  auditFounder(root, { key: root.key, action: 'created' }, first.cause, c)
   applyWaiting(root, c)
 }
 
@@ -218,7 +218,7 @@ function applyWaiting(root: Root, c: Context): void {
 }
 
 /** The identifier that a key was founded with gets its audit entry when its profile is born, or when it joins another. */
-function auditFounder(root: Root, key: ProfileKey, action: 'created' | 'linked', cause: CauseRef, c: Context): void {
+function auditFounder(root: Root, { key, action }: { key: ProfileKey; action: 'created' | 'linked' }, cause: CauseRef, c: Context): void {
   const founder = root.ids.get(founderOf(key))
   if (founder) c.audit(root, { action, identifier: shown(founder.identifier) }, cause)
 }
@@ -423,5 +423,5 @@ function auditMerge(root: Root, { x, from, root: handed, cause }: Handover, befo
   if (before !== undefined && handed.publicId !== undefined) {
     const profile = root.publicId === before ? handed.publicId : before
     c.audit(root, { action: 'merged', profile, ...(identifier && { identifier: shown(identifier) }) }, cause)
-  } else auditFounder(root, handed.publicId === undefined ? from : root.key, 'linked', cause, c)
+  } else auditFounder(root, { key: handed.publicId === undefined ? from : root.key, action: 'linked' }, cause, c)
 }

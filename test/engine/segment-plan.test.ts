@@ -6,6 +6,7 @@ import type { Json, JsonObject } from '../../src/core/event.ts'
 import { Definitions } from '../../src/engine/definitions.ts'
 import { type ExplainedCondition, explain } from '../../src/engine/explain.ts'
 import type { EventView } from '../../src/engine/plan-group.ts'
+import type { Emit } from '../../src/engine/membership.ts'
 import * as segments from '../../src/engine/segment-state.ts'
 import { parseWhere } from '../../src/operators/parse.ts'
 
@@ -26,7 +27,7 @@ class Subject {
   traits: { [name: string]: Json } = {}
   now = NOW
 
-  readonly emit: segments.Emit = (segment, m, at) => {
+  readonly emit: Emit = (segment, m, at) => {
     this.seen.push(`${m.in ? '+' : '-'}${this.definitions.idOf(segment)}#${m.seq}@${at - NOW}`)
   }
 
@@ -64,7 +65,7 @@ class Subject {
 
   pass(now: number): this {
     this.now = now
-    segments.flipsDue(this.plan, this.state, traitsOf(this.traits), now, this.emit)
+    segments.flipsDue(this.plan, this.state, { traits: traitsOf(this.traits), now, emit: this.emit })
     return this
   }
 

@@ -69,7 +69,7 @@ class Twin {
 
   pass(now: number): void {
     const state = must(this.state, 'founded')
-    segments.flipsDue(this.definitions.planAt(state.version), state, this.traits, now, this.emit)
+    segments.flipsDue(this.definitions.planAt(state.version), state, { traits: this.traits, now, emit: this.emit })
     segments.fill(this.plan, state, { traits: this.traits, timeline: this.views(), now, emit: this.emit })
   }
 
@@ -105,7 +105,7 @@ class Twin {
     this.expected.push(...this.oracle.advance(now))
     if (this.state === undefined) return
     this.load([], now)
-    segments.flipsDue(this.definitions.planAt(this.state.version), this.state, this.traits, now, this.emit)
+    segments.flipsDue(this.definitions.planAt(this.state.version), this.state, { traits: this.traits, now, emit: this.emit })
   }
 
   fill(pending: readonly (readonly [string, Where | undefined])[], now: number): void {

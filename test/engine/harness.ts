@@ -5,11 +5,13 @@ import { Namespaces } from '../../src/core/namespace.ts'
 import type { Transition } from '../../src/core/transition.ts'
 import type { TaskLimits } from '../../src/engine/config.ts'
 import type { EmbeddedEngine } from '../../src/engine/embedded.ts'
-import { type MemoryDisk, memoryDisk, openInMemory } from '../../src/engine/open.ts'
+import { openInMemory } from '../../src/engine/open.ts'
 import { readAndMap } from '../../src/intake/intake.ts'
+import { type TestDisk, testDisk, turns } from './disk.ts'
 
 export const DAY = 86_400_000
 export const HOUR = 3_600_000
+const WALL_START_MS = 1_700_000_000_000
 
 export interface HarnessOptions {
   partitions?: number
@@ -17,20 +19,26 @@ export interface HarnessOptions {
   clock?: 'wall' | 'manual'
   limits?: Partial<TaskLimits>
   namespaces?: Namespaces
-  disk?: MemoryDisk
+  disk?: TestDisk
+  /** Where the machine's clock begins. */
+  clockMs?: number
 }
 
 export interface Harness {
   readonly engine: EmbeddedEngine
   readonly clock: VirtualClock
-  readonly disk: MemoryDisk
+  readonly disk: TestDisk
   readonly stopped: string[]
   /** Maps messages as intake does; all must be good. */
   map(messages: object[]): EventRecord[]
   /** Sends messages in one ingestion; all must be good. */
   send(...messages: object[]): Promise<{ position: string }>
   /** All transitions so far, in their total order. */
-  transitions(): Promise<Transition[]>
+  transitions(after?: string): Promise<Transition[]>
+  /** Resolves when every definition saved before the call is live. */
+  filled(): Promise<void>
+  /** Stops the machine's clock and forgets the engine, as if the process were gone. */
+  abandon(): void
   close(): Promise<void>
 }
 
@@ -38,9 +46,11 @@ export async function harness(options: HarnessOptions = {}): Promise<Harness> {
   const partitions = options.partitions ?? 4
   const hosts = options.hosts ?? 1
   const namespaces = options.namespaces ?? new Namespaces({})
-  const disk = options.disk ?? memoryDisk(partitions, hosts)
-  const clock = new VirtualClock(options.clock === 'wall' ? 1_700_000_000_000 : 0)
+  const disk = options.disk ?? testDisk(partitions, hosts)
+  const clock = new VirtualClock(options.clockMs ?? (options.clock === 'wall' ? WALL_START_MS : 0))
   const stopped: string[] = []
+  let isGone = false
+  const note = (what: string): void => void (isGone || stopped.push(what))
   const limits: TaskLimits = {
     partitions,
     clock: options.clock ?? 'manual',
@@ -60,6 +70,13 @@ export async function harness(options: HarnessOptions = {}): Promise<Harness> {
     applyBytes: 4 << 20,
     ...options.limits,
   }
+  // Under the manual clock the machine's clock only drives ticks, retries and the store: it may run as it likes.
+  const pump = (): void => {
+    if (isGone) return
+    clock.advance(1)
+    setImmediate(pump)
+  }
+  if (limits.clock === 'manual') pump()
   const engine = await openInMemory({
     limits,
     namespaces,
@@ -69,12 +86,12 @@ export async function harness(options: HarnessOptions = {}): Promise<Harness> {
     minFreeBytes: 0,
     maxLagEvents: 1e9,
     readTimeoutMs: 10_000,
-    stopped: (partition, reason) => stopped.push(`${partition}: ${reason}`),
-    fatal: (error) => stopped.push(String(error)),
+    stopped: (partition, reason) => note(`${partition}: ${reason}`),
+    fatal: (error) => note(String(error)),
   })
   const map = (messages: object[]): EventRecord[] => {
     const body = Buffer.from(JSON.stringify({ batch: messages }))
-    const context = { acceptedAt: engine.acceptanceTime(), sourcePriority: 100, namespaces, futureLimitMs: limits.futureLimitMs }
+    const context = { acceptedAt: engine.acceptanceTime(), sourcePriority: 100, namespaces, futureLimit: limits.futureLimitMs }
     const { events, rejected } = readAndMap(body, { dialect: 'segment', type: undefined }, context)
     if (rejected.length > 0) throw new Error(`rejected: ${JSON.stringify(rejected)}`)
     return events
@@ -86,15 +103,29 @@ export async function harness(options: HarnessOptions = {}): Promise<Harness> {
     stopped,
     map,
     send: (...messages) => engine.ingest(map(messages), []),
-    async transitions() {
+    async transitions(since?: string) {
       const all: Transition[] = []
-      for (let after: string | undefined; ; ) {
+      for (let after = since; ; ) {
         const page = await engine.transitions({ limit: 1000, ...(after === undefined ? {} : { after }) })
         all.push(...page.items)
         if (page.next === undefined) return all
         after = page.next
       }
     },
-    close: () => engine.close(),
+    async filled() {
+      for (;;) {
+        const segments = await engine.segments()
+        if (segments.every((s) => s.status === 'live')) break
+        await turns(1)
+      }
+      await engine.settle()
+    },
+    abandon() {
+      isGone = true
+    },
+    async close() {
+      await engine.close()
+      isGone = true
+    },
   }
 }

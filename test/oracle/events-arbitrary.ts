@@ -84,7 +84,7 @@ export function eventArbitrary(identifiers: fc.Arbitrary<readonly Identifier[]> 
   })
 }
 
-const manyIdentifiers: fc.Arbitrary<readonly Identifier[]> = fc.uniqueArray(identifierArbitrary, {
+export const manyIdentifiers: fc.Arbitrary<readonly Identifier[]> = fc.uniqueArray(identifierArbitrary, {
   minLength: 1,
   maxLength: 3,
   selector: (id) => id.key,

@@ -85,6 +85,11 @@ export class SegmentOracle {
     return { events: this.#events, traits: this.traits }
   }
 
+  /** Its events, those that wait for their instant too. */
+  get all(): readonly OracleEvent[] {
+    return [...this.#events, ...this.#waiting]
+  }
+
   /** The segments that it is in. */
   get segments(): string[] {
     return [...this.#memberships].filter(([, membership]) => membership.in).map(([id]) => id)

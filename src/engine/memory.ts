@@ -71,6 +71,13 @@ export class Memory {
     this.#pins.set(key, n)
   }
 
+  /** True when what the row shows is durable, commits up to `durableN` being so. */
+  isAtRest(key: ProfileKey, durableN: number): boolean {
+    const entry = this.rows.get(key)
+    if (entry !== undefined && !(entry instanceof Absent) && entry.dirty) return false
+    return (this.#pins.get(key) ?? 0) <= durableN
+  }
+
   leaf(x: IdentifierKey): LeafEntry | undefined {
     const entry = this.leaves.get(x)
     if (entry !== undefined) entry.used = true

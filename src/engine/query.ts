@@ -1,6 +1,6 @@
 // Questions that the main thread asks a host about its partitions. Owns what is read for an answer; changes nothing.
 //
-// 1. What an answer shows is durable: rows in memory that aren't yet are waited for.
+// 1. What an answer shows is durable: rows in memory that aren't yet are waited for, others are not.
 import { TributaryError } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/event.ts'
 import type { IdentifierKey, ProfileKey } from '../core/identifier.ts'
@@ -59,29 +59,41 @@ async function leaf(task: Task, x: IdentifierKey): Promise<Answer> {
   const known = task.memory.leaf(x)
   if (known) {
     const key = known.leaf?.key
-    await task.durable()
+    if (known.pin > task.durableN) await task.durable()
     return key === undefined ? { kind: 'key' } : { kind: 'key', key }
   }
   const [row] = await task.rows.getMany([leafKey(x)])
   return row ? { kind: 'key', key: decodeLeaf(row).key } : { kind: 'key' }
 }
 
-/** A row as it stands, and whether it must be waited for. */
-async function rowOf(task: Task, key: ProfileKey): Promise<{ row: Profile | Forward | undefined; inMemory: boolean }> {
+interface Found {
+  readonly row: Profile | Forward | undefined
+  /** What the store and the pending rows have always is. */
+  readonly isDurable: boolean
+  /** The events position that the row shows at least. */
+  readonly input: number
+}
+
+/** A row as it stands. */
+async function rowOf(task: Task, key: ProfileKey): Promise<Found> {
   const known = task.memory.row(key)
-  if (known instanceof Profile || known instanceof Forward) return { row: known, inMemory: true }
+  const input = task.committedInput
+  if (known instanceof Profile || known instanceof Forward) {
+    const isDurable = task.memory.isAtRest(key, task.durableN)
+    return { row: known, isDurable, input: isDurable ? input : task.state.input }
+  }
   const [value] = await task.rows.getMany([profileRowKey(key)])
-  return { row: value && decodeProfileRow(key, value), inMemory: false }
+  return { row: value && decodeProfileRow(key, value), isDurable: true, input }
 }
 
 async function profile(task: Task, key: ProfileKey): Promise<Answer> {
-  const { row, inMemory } = await rowOf(task, key)
-  const facts = row && profileFacts(task, row)
-  if (inMemory) await task.durable()
+  const { row, isDurable, input } = await rowOf(task, key)
+  const facts = row && profileFacts(row, `${task.partition}:${input}`)
+  if (!isDurable) await task.durable()
   return facts ? { kind: 'profile', profile: facts } : { kind: 'profile' }
 }
 
-function profileFacts(task: Task, row: Profile | Forward): ProfileFacts | undefined {
+function profileFacts(row: Profile | Forward, position: string): ProfileFacts | undefined {
   if (row instanceof Forward) return { forward: row.to }
   if (!row.segments) return undefined
   const traits: JsonObject = {}
@@ -96,7 +108,7 @@ function profileFacts(task: Task, row: Profile | Forward): ProfileFacts | undefi
     segments,
     createdAt: row.createdAt,
     updatedAt: row.updatedAt,
-    position: `${task.partition}:${task.state.input}`,
+    position,
   }
 }
 
@@ -113,10 +125,10 @@ async function suffixedRows(task: Task, q: Question & { kind: 'rows' }): Promise
 }
 
 async function memberships(task: Task, key: ProfileKey): Promise<Answer> {
-  const { row, inMemory } = await rowOf(task, key)
+  const { row, isDurable } = await rowOf(task, key)
   const list: [number, number, boolean][] = []
   if (row instanceof Profile && row.segments) for (const [segment, m] of row.segments.memberships) list.push([segment, m.seq, m.in])
-  if (inMemory) await task.durable()
+  if (!isDurable) await task.durable()
   return { kind: 'memberships', memberships: list.sort((a, b) => a[0] - b[0]) }
 }
 

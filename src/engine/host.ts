@@ -253,6 +253,8 @@ export class Host implements HostView {
     if (check()) return Promise.resolve()
     return new Promise((resolve, reject) => {
       this.#waiting.push({ check, resolve, reject })
+      // Nothing may happen here any more, when a partition has stopped.
+      this.#checkWaiting()
     })
   }
 

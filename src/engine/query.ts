@@ -43,7 +43,7 @@ export async function answer(host: HostView, q: Question): Promise<Answer> {
       await settled(host, q.ends, q.now)
       return { kind: 'done' }
     case 'status':
-      return { kind: 'status', partitions: [...host.tasks.values()].map(facts) }
+      return status(host)
   }
 }
 
@@ -173,8 +173,18 @@ function isFinished(host: HostView, ends: Ends): boolean {
 
 async function settled(host: HostView, ends: Ends, now: number | undefined): Promise<void> {
   await host.until(() => isFinished(host, ends) && (now === undefined || [...host.tasks.values()].every((t) => t.firedThrough() >= now)))
-  const seqs = [...host.tasks.values()].map((task) => ({ task, n: task.state.n, seqs: { ...task.state.seqs } }))
-  await host.until(() => seqs.every(({ task, n, seqs }) => task.durableN >= n && STREAMS.every((s) => task.hasRelayed(s, seqs[s]))))
+  // The last batch may be executed and not yet committed: its outputs have no seqs before that.
+  await Promise.all([...host.tasks.values()].map((task) => task.durable()))
+  const seqs = [...host.tasks.values()].map((task) => ({ task, seqs: { ...task.state.seqs } }))
+  await host.until(() => seqs.every(({ task, seqs }) => STREAMS.every((s) => task.hasRelayed(s, seqs[s]))))
+}
+
+/** Computed at once, answered when durable; a partition that has stopped is told as it is. */
+async function status(host: HostView): Promise<Answer> {
+  const tasks = [...host.tasks.values()]
+  const partitions = tasks.map(facts)
+  await Promise.allSettled(tasks.map((task) => task.durable()))
+  return { kind: 'status', partitions }
 }
 
 function facts(task: Task): PartitionFacts {

@@ -51,6 +51,7 @@ class Flood {
     for (const record of records) this.oracle.accept(record, this.now)
     let chunks = this.#chunks(records)
     const defined = put && this.#define(put.id, put.where)
+    defined?.catch(() => undefined)
     if (crash === undefined) {
       await restOf(this.engine, Promise.all([...this.#ingest(chunks, () => undefined), defined]))
     } else chunks = await this.#ingestAndCrash(chunks, crash)

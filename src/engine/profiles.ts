@@ -10,7 +10,7 @@ import type { AuditEntry, MembershipView, Page, PageQuery, ProfileRef, ProfileVi
 import type { Links } from './links.ts'
 import { decodeTimelineRow } from './profile.ts'
 import { parsePublicId, publicIdHome } from './public-id.ts'
-import type { Answer, ProfileFacts } from './questions.ts'
+import type { Answer, Lookup, ProfileFacts } from './questions.ts'
 import type { Registry } from './registry.ts'
 
 interface ProfilesPorts {
@@ -18,8 +18,6 @@ interface ProfilesPorts {
   readonly namespaces: Namespaces
   readonly clock: Clock
 }
-
-type RootFacts = Exclude<ProfileFacts, { forward: ProfileKey }>
 
 /** Forwards strictly descend, so a walk ends; a merge under way may make it look again. */
 const STEPS = 64
@@ -49,27 +47,22 @@ export class Profiles {
     return homeOf(key, this.#ports.limits.partitions)
   }
 
-  async #start(ref: ProfileRef): Promise<ProfileKey | undefined> {
+  /** Where a look-up begins; undefined when nobody can have such a name. */
+  #start(ref: ProfileRef): { partition: number; by: Lookup } | undefined {
     if (ref.namespace === 'profile_id') {
-      const id = parsePublicId(ref.value)
-      if (id === undefined) return undefined
-      const partition = publicIdHome(id, this.#ports.limits.partitions)
-      return (await this.#links.ask(partition, { kind: 'public', partition, id }, 'key')).key
+      const publicId = parsePublicId(ref.value)
+      return publicId === undefined ? undefined : { partition: publicIdHome(publicId, this.#ports.limits.partitions), by: { publicId } }
     }
     const identifier = this.#ports.namespaces.identifierOf(ref.namespace, ref.value)
-    if ('blocked' in identifier) return undefined
-    const partition = this.#home(identifier.key)
-    return (await this.#links.ask(partition, { kind: 'leaf', partition, x: identifier.key }, 'key')).key
+    return 'blocked' in identifier ? undefined : { partition: this.#home(identifier.key), by: { identifier: identifier.key } }
   }
 
-  async #root(ref: ProfileRef): Promise<{ key: ProfileKey; facts: RootFacts } | undefined> {
-    let key = await this.#start(ref)
-    for (let step = 0; key !== undefined && step < STEPS; step++) {
-      const partition = this.#home(key)
-      const { profile } = await this.#links.ask(partition, { kind: 'profile', partition, key }, 'profile')
-      if (profile === undefined) return undefined
-      if ('forward' in profile) key = profile.forward
-      else return { key, facts: profile }
+  async #root(ref: ProfileRef): Promise<{ key: ProfileKey; facts: ProfileFacts } | undefined> {
+    let from = this.#start(ref)
+    for (let step = 0; from !== undefined && step < STEPS; step++) {
+      const { root, elsewhere } = await this.#links.ask(from.partition, { kind: 'find', ...from }, 'found')
+      if (elsewhere === undefined) return root
+      from = { partition: this.#home(elsewhere), by: { key: elsewhere } }
     }
     return undefined
   }

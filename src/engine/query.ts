@@ -3,7 +3,7 @@
 // 1. What an answer shows is durable: rows in memory that aren't yet are waited for, others are not.
 import { TributaryError } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/event.ts'
-import type { IdentifierKey, ProfileKey } from '../core/identifier.ts'
+import { homeOf, type IdentifierKey, type ProfileKey, profileKey } from '../core/identifier.ts'
 import { decodeLeaf } from '../identity/codec.ts'
 import type { HostView } from './host-view.ts'
 import { leafKey, prefixRange, profileKeyOf, profileRowKey, publicKey } from './keys.ts'
@@ -17,15 +17,8 @@ import type { Task } from './task.ts'
 
 export async function answer(host: HostView, q: Question): Promise<Answer> {
   switch (q.kind) {
-    case 'leaf':
-      return leaf(taskOf(host, q.partition), q.x)
-    case 'public': {
-      const task = taskOf(host, q.partition)
-      const [row] = await task.rows.getMany([publicKey(q.id)])
-      return row ? { kind: 'key', key: row.toString('latin1') } : { kind: 'key' }
-    }
-    case 'profile':
-      return profile(taskOf(host, q.partition), q.key)
+    case 'find':
+      return find(host, q)
     case 'rows':
       return suffixedRows(taskOf(host, q.partition), q)
     case 'memberships':
@@ -55,15 +48,42 @@ function taskOf(host: HostView, partition: number): Task {
   return task
 }
 
-async function leaf(task: Task, x: IdentifierKey): Promise<Answer> {
+/** Forwards strictly descend, so a walk ends; a merge under way may lengthen it. */
+const STEPS = 64
+
+/** Walks from what is looked up to the root, as far as this host has the rows. */
+async function find(host: HostView, { partition, by }: Question & { kind: 'find' }): Promise<Answer> {
+  const task = taskOf(host, partition)
+  const ahead = new Map<ProfileKey, Buffer>()
+  let key = 'key' in by ? by.key : 'publicId' in by ? await keyOfPublicId(task, by.publicId) : await keyOfLeaf(task, by.identifier, ahead)
+  for (let step = 0; key !== undefined && step < STEPS; step++) {
+    const home = homeOf(key, task.limits.partitions)
+    if (!host.tasks.has(home)) return { kind: 'found', elsewhere: key }
+    const found = await profile(taskOf(host, home), key, ahead.get(key))
+    if (found === undefined) break
+    if (!('forward' in found)) return { kind: 'found', root: { key, facts: found } }
+    key = found.forward
+  }
+  return { kind: 'found' }
+}
+
+async function keyOfPublicId(task: Task, id: string): Promise<ProfileKey | undefined> {
+  const [row] = await task.rows.getMany([publicKey(id)])
+  return row?.latin1Slice(0, row.length)
+}
+
+/** The key of a leaf; where the store is asked, also for the row that the identifier would have founded: most often it is the root. */
+async function keyOfLeaf(task: Task, x: IdentifierKey, ahead: Map<ProfileKey, Buffer>): Promise<ProfileKey | undefined> {
   const known = task.memory.leaf(x)
   if (known) {
     const key = known.leaf?.key
     if (known.pin > task.durableN) await task.durable()
-    return key === undefined ? { kind: 'key' } : { kind: 'key', key }
+    return key
   }
-  const [row] = await task.rows.getMany([leafKey(x)])
-  return row ? { kind: 'key', key: decodeLeaf(row).key } : { kind: 'key' }
+  const own = profileKey(x, 0)
+  const [leaf, row] = await task.rows.getMany([leafKey(x), profileRowKey(own)])
+  if (row) ahead.set(own, row)
+  return leaf && decodeLeaf(leaf).key
 }
 
 interface Found {
@@ -74,27 +94,26 @@ interface Found {
   readonly input: number
 }
 
-/** A row as it stands. */
-async function rowOf(task: Task, key: ProfileKey): Promise<Found> {
+/** A row as it stands. `ahead` is its value if it was read just now. */
+async function rowOf(task: Task, key: ProfileKey, ahead?: Buffer): Promise<Found> {
   const known = task.memory.row(key)
   const input = task.committedInput
   if (known instanceof Profile || known instanceof Forward) {
     const isDurable = task.memory.isAtRest(key, task.durableN)
     return { row: known, isDurable, input: isDurable ? input : task.state.input }
   }
-  const [value] = await task.rows.getMany([profileRowKey(key)])
+  const [value] = ahead ? [ahead] : await task.rows.getMany([profileRowKey(key)])
   return { row: value && decodeProfileRow(key, value), isDurable: true, input }
 }
 
-async function profile(task: Task, key: ProfileKey): Promise<Answer> {
-  const { row, isDurable, input } = await rowOf(task, key)
-  const facts = row && profileFacts(row, `${task.partition}:${input}`)
+async function profile(task: Task, key: ProfileKey, ahead?: Buffer): Promise<ProfileFacts | { forward: ProfileKey } | undefined> {
+  const { row, isDurable, input } = await rowOf(task, key, ahead)
+  const facts = row instanceof Forward ? { forward: row.to } : row && profileFacts(row, `${task.partition}:${input}`)
   if (!isDurable) await task.durable()
-  return facts ? { kind: 'profile', profile: facts } : { kind: 'profile' }
+  return facts
 }
 
-function profileFacts(row: Profile | Forward, position: string): ProfileFacts | undefined {
-  if (row instanceof Forward) return { forward: row.to }
+function profileFacts(row: Profile, position: string): ProfileFacts | undefined {
   if (!row.segments) return undefined
   const traits: JsonObject = {}
   for (const [name, t] of row.traits)

@@ -7,9 +7,7 @@ import type { Where } from '../operators/definition.ts'
 export type Ends = readonly (readonly [partition: number, input: number])[]
 
 export type Question =
-  | { readonly kind: 'leaf'; readonly partition: number; readonly x: IdentifierKey }
-  | { readonly kind: 'public'; readonly partition: number; readonly id: string }
-  | { readonly kind: 'profile'; readonly partition: number; readonly key: ProfileKey }
+  | { readonly kind: 'find'; readonly partition: number; readonly by: Lookup }
   | {
       readonly kind: 'rows'
       readonly partition: number
@@ -26,6 +24,9 @@ export type Question =
   | { readonly kind: 'isFinished'; readonly ends: Ends }
   | { readonly kind: 'status' }
 
+/** What a profile is looked up by; the partition asked is the home of it. */
+export type Lookup = { readonly identifier: IdentifierKey } | { readonly publicId: string } | { readonly key: ProfileKey }
+
 export interface PartitionFacts {
   readonly partition: number
   readonly phase: string
@@ -40,22 +41,20 @@ export interface PartitionFacts {
   readonly metrics: Readonly<Record<string, number>>
 }
 
-export type ProfileFacts =
-  | { readonly forward: ProfileKey }
-  | {
-      readonly id: string
-      readonly identifiers: { namespace: string; value: string }[]
-      readonly traits: JsonObject
-      readonly segments: readonly number[]
-      readonly createdAt: number
-      readonly updatedAt: number
-      readonly position: string
-    }
+export interface ProfileFacts {
+  readonly id: string
+  readonly identifiers: { namespace: string; value: string }[]
+  readonly traits: JsonObject
+  readonly segments: readonly number[]
+  readonly createdAt: number
+  readonly updatedAt: number
+  readonly position: string
+}
 
 export type Answer =
   | { readonly kind: 'done' }
-  | { readonly kind: 'key'; readonly key?: ProfileKey }
-  | { readonly kind: 'profile'; readonly profile?: ProfileFacts }
+  /** The root, or the key to go on with on another host, or neither: there is none. */
+  | { readonly kind: 'found'; readonly root?: { readonly key: ProfileKey; readonly facts: ProfileFacts }; readonly elsewhere?: ProfileKey }
   | { readonly kind: 'rows'; readonly rows: readonly (readonly [suffix: string, value: Uint8Array])[]; readonly more: boolean }
   | { readonly kind: 'memberships'; readonly memberships: readonly (readonly [segment: number, seq: number, member: boolean])[] }
   | { readonly kind: 'members'; readonly members: readonly { key: ProfileKey; id: string; userId: string }[]; readonly more: boolean }

@@ -69,8 +69,6 @@ export function engineOptions(config: Config, namespaces: Namespaces): Omit<Dire
       partitions: config.partitions,
       namespaces: config.identity.namespaces.map((n) => n.name).join(' '),
       keyEncoding: KEY_ENCODING,
-      // Each host has a journal of its own, which another number of hosts would not read back.
-      hosts: config.hosts,
     },
     limits: {
       partitions: config.partitions,

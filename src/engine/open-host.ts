@@ -1,7 +1,6 @@
 // Opens what a host needs in a worker thread, from plain data: the events log read-only, the host's journal, a store per
-// partition. Owns the layout of the data directory below `events`, `journal` and `stores`.
+// partition.
 import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { type Clock, systemClock } from '../core/clock.ts'
 import { openFileLog } from '../log/file-log.ts'
@@ -13,6 +12,7 @@ import type { TaskLimits } from './config.ts'
 import type { DefinitionChange } from './definitions.ts'
 import type { HostPorts } from './host.ts'
 import { META_KEY } from './keys.ts'
+import { eventsDir, journalDir, storeDir } from './layout.ts'
 import { Shared } from './shared.ts'
 
 export interface HostSetup {
@@ -31,10 +31,6 @@ export interface HostSetup {
   /** A clock that stands still, for benchmarks that replay the past. */
   readonly clockStandsAt?: number
 }
-
-export const eventsDir = (dataDir: string): string => join(dataDir, 'events')
-export const journalDir = (dataDir: string, host: number): string => join(dataDir, 'journal', String(host))
-export const storeDir = (dataDir: string, partition: number): string => join(dataDir, 'stores', String(partition).padStart(5, '0'))
 
 export async function openHostPorts(setup: HostSetup): Promise<HostPorts> {
   const { limits, dataDir, durability } = setup

@@ -22,11 +22,13 @@ import type { DefinitionChange } from './definitions.ts'
 import { EmbeddedEngine } from './embedded.ts'
 import { type FromHost, Host, type ToHost } from './host.ts'
 import { META_KEY } from './keys.ts'
+import { eventsDir, partitionsOf } from './layout.ts'
 import { errorOf } from './links.ts'
-import { eventsDir, type HostSetup } from './open-host.ts'
+import type { HostSetup } from './open-host.ts'
 import type { Stream } from './outbox.ts'
 import { Outputs, type StreamLog } from './outputs.ts'
 import type { EmbeddedPorts, HostLink } from './ports.ts'
+import { rehost } from './rehost.ts'
 import { Shared } from './shared.ts'
 
 export interface EngineOptions {
@@ -56,13 +58,6 @@ const FREE_SPACE_EVERY_MS = 1000
 /** What a batch allocates should die before it is promoted. */
 const YOUNG_GENERATION_MB = 96
 
-/** How partitions are dealt out to hosts: runs of neighbours. */
-export function partitionsOf(host: number, hosts: number, partitions: number): number[] {
-  const from = Math.floor((host * partitions) / hosts)
-  const to = Math.floor(((host + 1) * partitions) / hosts)
-  return Array.from({ length: to - from }, (_, i) => from + i)
-}
-
 export async function openDirectory(options: DirectoryOptions): Promise<EmbeddedEngine> {
   const { dataDir, durability } = options
   await mkdir(dataDir, { recursive: true })
@@ -70,6 +65,7 @@ export async function openDirectory(options: DirectoryOptions): Promise<Embedded
   try {
     await checkFingerprint(dataDir, options.fixed)
     const marker = await openMarker(dataDir, durability)
+    await rehost({ dataDir, store: options.store, partitions: options.limits.partitions, hosts: options.hosts })
     const closed = async (): Promise<void> => {
       await marker.close()
       await lock.release()

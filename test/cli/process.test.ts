@@ -92,9 +92,9 @@ describe('start', () => {
     second.child.kill('SIGINT')
     expect(await second.exited).toEqual([0, null])
 
-    const other = start('--hosts', '2')
+    const other = start('--partitions', '8')
     expect(await other.exited).toEqual([1, null])
-    expect(other.err).toMatch(/^fingerprint_mismatch: .*hosts: was 1, is 2/)
+    expect(other.err).toMatch(/^fingerprint_mismatch: .*partitions: was \d+, is 8/)
   })
 
   test('a port in use is told, and the data is closed again', async () => {
@@ -142,7 +142,7 @@ test('every limit of the engine comes from its option', () => {
   const namespaces = new Namespaces(config.identity)
   const options = engineOptions(config, namespaces)
   expect(options).toMatchObject({ eventsRetainMs: 3_600_000, outputsRetainMs: 7_200_000, readTimeoutMs: config.positionWaitMs, hosts: 2 })
-  expect(options.fixed).toEqual({ partitions: 4, namespaces: 'account user_id', keyEncoding: 1, hosts: 2 })
+  expect(options.fixed).toEqual({ partitions: 4, namespaces: 'account user_id', keyEncoding: 1 })
   // Two hosts' budgets over four partitions.
   expect(options.limits).toMatchObject({ cacheBytes: 50_000_000, dedupeWindowMs: 172_800_000, identity: namespaces.limits })
   for (const value of Object.values(options.limits)) expect(value).toBeDefined()

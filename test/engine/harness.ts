@@ -1,5 +1,5 @@
 // An engine in memory for tests: one call sends Segment messages through intake, time is moved by hand.
-import { VirtualClock } from '../../src/core/clock.ts'
+import { type Clock, VirtualClock } from '../../src/core/clock.ts'
 import type { EventRecord } from '../../src/core/event.ts'
 import { Namespaces } from '../../src/core/namespace.ts'
 import type { Transition } from '../../src/core/transition.ts'
@@ -11,6 +11,8 @@ import { type TestDisk, testDisk, turns } from './disk.ts'
 
 export const DAY = 86_400_000
 export const HOUR = 3_600_000
+/** As often as a host looks at its timers. */
+const RUN_STEP_MS = 5
 const WALL_START_MS = 1_700_000_000_000
 
 export interface HarnessOptions {
@@ -22,6 +24,8 @@ export interface HarnessOptions {
   disk?: TestDisk
   /** Where the machine's clock begins. */
   clockMs?: number
+  /** In its stead, the real one. */
+  machine?: Clock
 }
 
 export interface Harness {
@@ -39,6 +43,8 @@ export interface Harness {
   filled(): Promise<void>
   /** Stops the machine's clock and forgets the engine, as if the process were gone. */
   abandon(): void
+  /** Lets the machine's clock run on by `ms`, with turns of the loop in between. */
+  run(ms: number): Promise<void>
   close(): Promise<void>
 }
 
@@ -81,7 +87,7 @@ export async function harness(options: HarnessOptions = {}): Promise<Harness> {
     limits,
     namespaces,
     hosts,
-    clock,
+    clock: options.machine ?? clock,
     disk,
     minFreeBytes: 0,
     maxLagEvents: 1e9,
@@ -122,6 +128,12 @@ export async function harness(options: HarnessOptions = {}): Promise<Harness> {
     },
     abandon() {
       isGone = true
+    },
+    async run(ms: number) {
+      for (let passed = 0; passed < ms; passed += Math.min(RUN_STEP_MS, ms - passed)) {
+        clock.advance(Math.min(RUN_STEP_MS, ms - passed))
+        await turns(3)
+      }
     },
     async close() {
       await engine.close()

@@ -52,10 +52,11 @@ const mixedBatch: fc.Arbitrary<Case> = fc
     good: batch.flatMap((member, i) => (member === 'good' ? [i] : [])),
   }))
 
+// Those that must be saved have ids that nobody deletes meanwhile.
 const definition: fc.Arbitrary<Case> = fc.oneof(
   fc
     .tuple(segment, whereArbitrary)
-    .map(([id, where]) => ({ method: 'PUT', path: `/v1/segments/${id}`, body: JSON.stringify({ where }), status: 200 })),
+    .map(([id, where]) => ({ method: 'PUT', path: `/v1/segments/kept-${id}`, body: JSON.stringify({ where }), status: 200 })),
   fc.tuple(segment, json).map(([id, where]) => ({ method: 'PUT', path: `/v1/segments/${id}`, body: `{"where":${where}}` })),
   fc.tuple(text, json).map(([id, body]) => ({ method: 'PUT', path: `/v1/segments/${id}`, body })),
   segment.map((id) => ({ method: 'DELETE', path: `/v1/segments/${id}` })),

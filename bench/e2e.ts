@@ -132,6 +132,7 @@ async function checked({ setup, o, history, loads }: Sent): Promise<Comparison> 
   }
   const engine = await openDirectory({
     ...engineOptions(config, new Namespaces(config.identity)),
+    alarm: (message) => process.stderr.write(`${message}\n`),
     stopped: (partition, reason) => failed(new Error(`partition ${partition} stopped: ${reason}`)),
     fatal: failed,
     clockStandsAt: atMs,

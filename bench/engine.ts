@@ -113,6 +113,8 @@ export async function openBench(dir: string, b: EngineBench, clockStandsAt?: num
     journalBytes: 64 * MB,
     eventsRetainMs: 86_400_000,
     outputsRetainMs: 86_400_000,
+    clockStepLimitMs: 3_600_000,
+    alarm: (message) => process.stderr.write(`${message}\n`),
     minFreeBytes: 0,
     maxLagEvents: Number.POSITIVE_INFINITY,
     readTimeoutMs: 60_000,

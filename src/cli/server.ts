@@ -35,6 +35,7 @@ export async function openServer(config: Config, { version, fatal }: ServerOptio
   const engine = await openDirectory({
     ...engineOptions(config, namespaces),
     stopped: (partition, reason) => log.error({ partition, reason }, 'a partition has stopped'),
+    alarm: (message) => log.error(message),
     fatal: (error) => {
       log.fatal({ err: error }, 'the engine cannot go on')
       fatal(error)
@@ -52,7 +53,7 @@ export async function openServer(config: Config, { version, fatal }: ServerOptio
   }
 }
 
-export function engineOptions(config: Config, namespaces: Namespaces): Omit<DirectoryOptions, 'stopped' | 'fatal'> {
+export function engineOptions(config: Config, namespaces: Namespaces): Omit<DirectoryOptions, 'stopped' | 'fatal' | 'alarm'> {
   return {
     dataDir: config.dataDir,
     store: config.store,
@@ -65,6 +66,7 @@ export function engineOptions(config: Config, namespaces: Namespaces): Omit<Dire
     readTimeoutMs: config.positionWaitMs,
     eventsRetainMs: config.retention.events,
     outputsRetainMs: config.retention.outputs,
+    clockStepLimitMs: config.clockStepLimit,
     fixed: {
       partitions: config.partitions,
       namespaces: config.identity.namespaces.map((n) => n.name).join(' '),

@@ -18,6 +18,68 @@ export const systemClock: Clock = {
   },
 }
 
+/**
+ * A clock that stops, with an alarm, when the machine's steps ahead by more than `stepLimitMs`: time can't be taken back, so
+ * somebody must say that it is right (`confirm`) or set it right, upon which it goes on by itself.
+ */
+export class GuardedClock implements Clock {
+  readonly #inner: Clock
+  readonly #stepLimitMs: number
+  readonly #alarm: (message: string) => void
+  /** The last reading that was believed, and the monotonic clock then. */
+  #wall: number
+  #monotonic: number
+  #stoppedAt: number | undefined
+
+  constructor(inner: Clock, stepLimitMs: number, alarm: (message: string) => void) {
+    this.#inner = inner
+    this.#stepLimitMs = stepLimitMs
+    this.#alarm = alarm
+    this.#wall = inner.now()
+    this.#monotonic = inner.monotonicMs()
+  }
+
+  /** True while time stands still. */
+  get isStopped(): boolean {
+    this.now()
+    return this.#stoppedAt !== undefined
+  }
+
+  now(): number {
+    const wall = this.#inner.now()
+    const monotonic = this.#inner.monotonicMs()
+    const stepMs = wall - this.#wall - (monotonic - this.#monotonic)
+    if (stepMs > this.#stepLimitMs) {
+      if (this.#stoppedAt === undefined) {
+        this.#stoppedAt = this.#wall
+        this.#alarm(
+          `the machine's clock has stepped ahead by ${Math.round(stepMs / 1000)} s: time stands still until this is confirmed or undone`,
+        )
+      }
+      return this.#stoppedAt
+    }
+    this.#stoppedAt = undefined
+    this.#wall = wall
+    this.#monotonic = monotonic
+    return wall
+  }
+
+  /** The machine's clock is right: time goes on from what it shows. */
+  confirm(): void {
+    this.#stoppedAt = undefined
+    this.#wall = this.#inner.now()
+    this.#monotonic = this.#inner.monotonicMs()
+  }
+
+  monotonicMs(): number {
+    return this.#inner.monotonicMs()
+  }
+
+  after(delayMs: number, run: () => void): () => void {
+    return this.#inner.after(delayMs, run)
+  }
+}
+
 /** Resolves after `delayMs` of `clock`. */
 export function sleep(clock: Clock, delayMs: number): Promise<void> {
   return new Promise((resolve) => {

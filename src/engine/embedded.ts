@@ -40,6 +40,9 @@ import type { Ends, PartitionFacts } from './questions.ts'
 import { Registry } from './registry.ts'
 import type { Shared } from './shared.ts'
 
+/** How often the events log is told what it may drop. */
+const TEND_MS = 10_000
+
 export class EmbeddedEngine implements Engine {
   readonly #ports: EmbeddedPorts
   readonly #registry: Registry
@@ -52,6 +55,7 @@ export class EmbeddedEngine implements Engine {
   #lastStamp = 0
   #manualNow = 0
   #closing = false
+  #stopTending = (): void => {}
   #lag: Lag
 
   constructor(ports: EmbeddedPorts) {
@@ -73,16 +77,33 @@ export class EmbeddedEngine implements Engine {
     for (const f of facts) this.#manualNow = Math.max(this.#manualNow, f.now)
     for (const { partition, activeVersion } of facts) {
       if (activeVersion <= this.#registry.version) continue
-      throw new TributaryError('data_corrupt', `partition ${partition} runs definitions version ${activeVersion}, but their log ends at ${this.#registry.version}`)
+      throw new TributaryError(
+        'data_corrupt',
+        `partition ${partition} runs definitions version ${activeVersion}, but their log ends at ${this.#registry.version}`,
+      )
     }
     // A crash may have cut the activation of the newest definitions short: say it again, which does no harm.
     if (facts.some((f) => f.activeVersion < this.#registry.version)) await this.#appendToAll(encodeDefinitions(this.#registry.version))
     if (limits.clock === 'manual' && facts.some((f) => f.now < this.#manualNow)) await this.#appendToAll(encodeClock(this.#manualNow))
+    this.#tendAgain()
   }
 
   /** The events log is durable up to here. */
   synced(ordinal: number): void {
     this.#links.synced(ordinal)
+  }
+
+  /** Lets the events log drop what every partition has committed. */
+  async #tend(): Promise<void> {
+    const { events, shared, limits, clock } = this.#ports
+    for (let p = 0; p < limits.partitions && !this.#closing; p++) await events.release(p, shared.committedEnd(p))
+    if (!this.#closing) this.#stopTending = clock.after(TEND_MS, () => this.#tendAgain())
+  }
+
+  #tendAgain(): void {
+    this.#tend().catch((error: Error) => {
+      if (!this.#closing) this.#ports.fatal(error)
+    })
   }
 
   // ---- intake
@@ -330,6 +351,7 @@ export class EmbeddedEngine implements Engine {
       now: new Date(now).toISOString(),
       profiles: facts.reduce((sum, f) => sum + f.profiles, 0),
       definitionsVersion: this.#registry.version,
+      ...(this.#ports.guard?.isStopped ? { clockStopped: true as const } : {}),
       partitions: facts.map((f) => this.#partitionStatus(f)),
     }
   }
@@ -370,6 +392,11 @@ export class EmbeddedEngine implements Engine {
     await this.settle()
   }
 
+  async confirmClock(): Promise<void> {
+    this.#ports.guard?.confirm()
+    await this.#links.confirmClock()
+  }
+
   async metrics(): Promise<string> {
     return renderMetrics(await this.#links.status(), { lag: (p) => this.#lag.of(p), segmentId: (n) => this.#registry.idOf(n) })
   }
@@ -377,6 +404,7 @@ export class EmbeddedEngine implements Engine {
   async close(): Promise<void> {
     if (this.#closing) return
     this.#closing = true
+    this.#stopTending()
     await this.#links.close()
     const { events, outputs, definitions } = this.#ports
     await events.close()

@@ -108,6 +108,8 @@ export interface EngineStatus {
   readonly partitions: PartitionStatus[]
   readonly profiles: number
   readonly definitionsVersion: number
+  /** Set while the machine's clock has stepped ahead and nobody has confirmed it: time stands still. */
+  readonly clockStopped?: true
 }
 
 export interface ProfileRef {
@@ -152,6 +154,8 @@ export interface Engine {
   settle(): Promise<void>
   /** Manual clock only: settles, moves time to `nowMs` in every partition, and resolves when all that this set off is relayed. */
   setClock(nowMs: number): Promise<void>
+  /** The machine's clock, which has stepped ahead, is right: time goes on. */
+  confirmClock(): Promise<void>
   /** Prometheus text. */
   metrics(): Promise<string>
   /** Finishes what was accepted, commits, closes. */

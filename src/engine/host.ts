@@ -26,6 +26,7 @@ export type ToHost =
   | { readonly t: 'exchange'; readonly origin: number; readonly target: number; readonly seq: number; readonly bytes: Uint8Array }
   | { readonly t: 'confirm'; readonly origin: number; readonly target: number; readonly seq: number }
   | { readonly t: 'question'; readonly id: number; readonly question: Question }
+  | { readonly t: 'confirmClock'; readonly id: number }
   | { readonly t: 'close'; readonly id: number }
 
 export type FromHost =
@@ -53,6 +54,8 @@ export interface HostPorts {
   readonly partitions: readonly number[]
   readonly limits: TaskLimits
   readonly clock: Clock
+  /** The wall clock, which stops when the machine's steps ahead too far. */
+  readonly guard?: { confirm(): void }
   readonly shared: Shared
   readonly definitions: readonly DefinitionChange[]
   readonly events: LogReader & { advance?(ordinal: number): void }
@@ -219,6 +222,10 @@ export class Host implements HostView {
           (result) => this.#post({ t: 'answer', id: message.id, answer: result }),
           (error: unknown) => this.#post({ t: 'answer', id: message.id, error: failureOf(error) }),
         )
+        return
+      case 'confirmClock':
+        this.ports.guard?.confirm()
+        this.#post({ t: 'answer', id: message.id, answer: { kind: 'done' } })
         return
       case 'close':
         this.close().then(

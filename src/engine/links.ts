@@ -141,6 +141,10 @@ export class Links {
     if (this.#hosts.length > 1) await this.#twiceClean(ends)
   }
 
+  async confirmClock(): Promise<void> {
+    await Promise.all(this.#hosts.map((host) => this.#call((id) => host.post({ t: 'confirmClock', id }))))
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#hosts.map((host) => this.#call((id) => host.post({ t: 'close', id }))))
   }

@@ -2,7 +2,7 @@
 // partition.
 import { mkdir } from 'node:fs/promises'
 import { setImmediate } from 'node:timers/promises'
-import { type Clock, systemClock } from '../core/clock.ts'
+import { type Clock, GuardedClock, systemClock } from '../core/clock.ts'
 import { openFileLog } from '../log/file-log.ts'
 import { openFileLogReader } from '../log/file-log-reader.ts'
 import { openStore, type StoreKind } from '../state/open-store.ts'
@@ -28,6 +28,7 @@ export interface HostSetup {
   readonly journalBytes: number
   /** Where the events log is known durable. */
   readonly syncedOrdinal: number
+  readonly clockStepLimitMs: number
   /** A clock that stands still, for benchmarks that replay the past. */
   readonly clockStandsAt?: number
 }
@@ -35,7 +36,9 @@ export interface HostSetup {
 export async function openHostPorts(setup: HostSetup): Promise<HostPorts> {
   const { limits, dataDir, durability } = setup
   const stands = setup.clockStandsAt
-  const clock: Clock = stands === undefined ? systemClock : { ...systemClock, now: () => stands }
+  // The main thread, whose clock is guarded alike, sounds the alarm.
+  const guard = new GuardedClock(systemClock, setup.clockStepLimitMs, () => {})
+  const clock: Clock = stands === undefined ? guard : { ...systemClock, now: () => stands }
   const events = await openFileLogReader(eventsDir(dataDir), { partitions: limits.partitions })
   events.advance(setup.syncedOrdinal)
   await events.refresh()
@@ -56,6 +59,7 @@ export async function openHostPorts(setup: HostSetup): Promise<HostPorts> {
     partitions: setup.partitions,
     limits,
     clock,
+    guard,
     shared: new Shared(setup.hosts, limits.partitions, setup.shared),
     definitions: setup.definitions,
     events,

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import type { Clock } from '../core/clock.ts'
-import { systemClock } from '../core/clock.ts'
+import { GuardedClock, systemClock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { Namespaces } from '../core/namespace.ts'
 import { type FileLogWriter, openFileLog } from '../log/file-log.ts'
@@ -49,6 +49,9 @@ export interface DirectoryOptions extends EngineOptions {
   readonly journalBytes: number
   readonly eventsRetainMs: number
   readonly outputsRetainMs: number
+  readonly clockStepLimitMs: number
+  /** Something that a person must look at, such as a clock that has stepped ahead. */
+  readonly alarm: (message: string) => void
   /** What is fixed for the life of the data. */
   readonly fixed: Readonly<Record<string, string | number>>
   readonly clockStandsAt?: number
@@ -88,7 +91,12 @@ async function openFiles(options: DirectoryOptions, closed: () => Promise<void>)
     onSynced: (ordinal) => engine?.synced(ordinal),
   })
   const stream = (name: string): Promise<StreamLog> =>
-    openStreamLog(join(dataDir, name), { ...common, partitions: limits.partitions + 1, retainMs: options.outputsRetainMs })
+    openStreamLog(join(dataDir, name), {
+      ...common,
+      partitions: limits.partitions + 1,
+      retainMs: options.outputsRetainMs,
+      retainUnreleased: true,
+    })
   const outputs = new Outputs({
     transitions: await stream('transitions'),
     merges: await stream('merges'),
@@ -97,9 +105,11 @@ async function openFiles(options: DirectoryOptions, closed: () => Promise<void>)
   const definitions = await openStreamLog(join(dataDir, 'definitions'), { ...common, partitions: 1 })
   const shared = new Shared(options.hosts, limits.partitions)
   const space = watchSpace(dataDir, options.minFreeBytes)
+  const guard = new GuardedClock(systemClock, options.clockStepLimitMs, options.alarm)
   const ports: EmbeddedPorts = {
     ...options,
-    clock: systemClock,
+    clock: guard,
+    guard,
     shared,
     events,
     definitions,
@@ -121,6 +131,8 @@ interface StreamLogOptions {
   readonly durability: 'fsync' | 'none'
   readonly clock: Clock
   readonly retainMs?: number
+  /** Time alone decides what is dropped. */
+  readonly retainUnreleased?: boolean
 }
 
 /** A log that is written and read on this thread. */
@@ -165,6 +177,7 @@ async function startWorkers(
       store: options.store,
       durability: options.durability,
       journalBytes: options.journalBytes,
+      clockStepLimitMs: options.clockStepLimitMs,
       syncedOrdinal: known.events.syncedOrdinal(),
       ...(options.clockStandsAt === undefined ? {} : { clockStandsAt: options.clockStandsAt }),
     }

@@ -29,6 +29,8 @@ export interface EmbeddedPorts {
   readonly minFreeBytes: number
   readonly maxLagEvents: number
   readonly readTimeoutMs: number
+  /** The wall clock, which stops when the machine's steps ahead too far. */
+  readonly guard?: { readonly isStopped: boolean; confirm(): void }
   /** A partition has stopped; the others go on. */
   stopped(partition: number, reason: string): void
   /** A log failed or a host died: the process can't go on. */

@@ -180,6 +180,12 @@ export class FakeEngine implements Engine {
       definitionsVersion: 0,
     }
   }
+  confirmed = 0
+
+  async confirmClock() {
+    this.confirmed++
+  }
+
   async settle() {
     this.settled++
   }

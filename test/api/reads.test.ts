@@ -232,6 +232,8 @@ describe('operation', () => {
     expect((await h.app.inject({ method: 'POST', url: '/v1/admin/settle' })).json()).toEqual({ success: true })
     expect((await h.app.inject({ method: 'POST', url: '/v1/admin/settle', payload: '{}' })).statusCode).toBe(200)
     expect(h.engine.settled).toBe(2)
+    expect((await h.app.inject({ method: 'POST', url: '/v1/admin/clock/confirm' })).json()).toEqual({ success: true })
+    expect(h.engine.confirmed).toBe(1)
   })
 
   test('openapi.json describes every route of its own', async () => {

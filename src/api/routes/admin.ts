@@ -16,6 +16,18 @@ export const adminRoutes: Routes = (app, { engine }) => {
       return { now: isoText(now) }
     },
   })
+  app.post('/v1/admin/clock/confirm', {
+    config: { access: 'admin' },
+    schema: {
+      tags: ['operation'],
+      summary: "The machine's clock, which has stepped ahead, is right: time goes on",
+      response: { 200: DONE },
+    },
+    handler: async () => {
+      await engine.confirmClock()
+      return { success: true }
+    },
+  })
   app.post('/v1/admin/settle', {
     config: { access: 'admin' },
     schema: {

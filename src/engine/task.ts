@@ -123,7 +123,8 @@ export class Task implements TaskView {
   #wake: (() => void) | undefined
   #awake = false
   #loop: Promise<void> | undefined
-  readonly #w = new Writer(1 << 16)
+  /** Taken in turns: the journal may look at one until its commit is durable, and only one is in flight (1). */
+  readonly #writers = [new Writer(1 << 16), new Writer(1 << 16)]
 
   constructor(options: TaskOptions) {
     this.#options = options
@@ -474,9 +475,10 @@ export class Task implements TaskView {
   }
 
   #encode(commit: CommitRows): Buffer {
-    this.#w.reset()
-    encodeCommit({ claim: this.#state.claim, n: this.#state.n, rows: commit.rows, deletedRanges: commit.deletedRanges }, this.#w)
-    return this.#w.take()
+    const w = must(this.#writers[this.#state.n % 2], 'there are two')
+    w.reset()
+    encodeCommit({ claim: this.#state.claim, n: this.#state.n, rows: commit.rows, deletedRanges: commit.deletedRanges }, w)
+    return w.view()
   }
 
   #count(batch: Batch, journalBytes: number): void {

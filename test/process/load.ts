@@ -22,6 +22,8 @@ const REPEAT_SHARE = 0.12
 const GIVE_UP_SHARE = 0.3
 const SINGLE_SHARE = 0.25
 const REQUEST_LIMIT_MS = 20_000
+/** How long a server may be away, or turn everything away, before that is a fault. */
+export const PATIENCE_MS = 60_000
 /** Bodies that may be repeated later. */
 const KEPT_BODIES = 500
 
@@ -81,6 +83,7 @@ export class Load {
 
   async #deliver(messages: readonly Message[]): Promise<void> {
     const { random } = this.#options
+    const deadline = Date.now() + PATIENCE_MS
     while (true) {
       const answer = await this.#post(messages).catch((error: unknown) => (neverArrived(error) ? 503 : 'none'))
       if (answer === 200) {
@@ -94,6 +97,7 @@ export class Load {
           return
         }
       } else if (answer !== 503 && answer !== 429) return
+      if (Date.now() > deadline) return void this.faults.push(`a request was turned away for ${PATIENCE_MS} ms`)
       await pause(10 + below(random, 40))
     }
   }

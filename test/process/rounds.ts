@@ -3,7 +3,7 @@ import type { ShownTransition } from '../../src/cli/follow.ts'
 import type { Where } from '../../src/operators/definition.ts'
 import { below, seeded } from '../identity/random.ts'
 import { call, Follower, setClock, settle } from './client.ts'
-import { Load } from './load.ts'
+import { Load, PATIENCE_MS } from './load.ts'
 import { DataDirectory, pause, ServerProcess } from './server.ts'
 import {
   followerFaults,
@@ -226,12 +226,13 @@ class Rounds {
   }
 
   async #persist(act: () => Promise<unknown>): Promise<void> {
+    const deadline = Date.now() + PATIENCE_MS
     for (;;) {
       try {
         await act()
         return
       } catch (error) {
-        this.#options.say?.(`steering: ${error}`)
+        if (Date.now() > deadline) throw new Error(`steering did not succeed: ${this.#server?.err}`, { cause: error })
         await pause(20)
       }
     }

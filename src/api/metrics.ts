@@ -31,7 +31,7 @@ export class ApiMetrics {
   readonly streams = new Gauge({ name: 'tributary_transition_streams', help: 'Transition streams open', registers: [this.#registry] })
   readonly slowStreams = new Counter({
     name: 'tributary_transition_streams_slow_total',
-    help: 'Transition streams ended because their reader fell behind',
+    help: 'Transition streams ended because their reader took nothing',
     registers: [this.#registry],
   })
 

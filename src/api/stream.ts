@@ -1,20 +1,20 @@
-// Transitions as server-sent events. A reader that is behind is served pages at its own speed; once it has caught up, it is sent
-// what comes, and cut off when it falls back by more than STREAM_BUFFER_BYTES: it reconnects with Last-Event-ID, and is served pages again.
+// Transitions as server-sent events, at the speed of whoever reads them: while a socket is full nothing more is read for it, so a
+// reader that is behind costs the memory of one stretch. One that takes nothing at all for STALL_MS is cut off: it reconnects with
+// Last-Event-ID, and goes on where it was.
 //
-//   started ─▶ catching up (pages, waits for the socket) ─▶ live (bounded buffer) ─▶ ended
+//   started ─▶ following ⇄ waiting (the socket is full) ─▶ ended
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { TributaryError } from '../core/errors.ts'
 import type { Transition } from '../core/transition.ts'
 import type { Api } from './app.ts'
 import { RetryLater } from './failures.ts'
-import { MAX_PAGE } from './requests.ts'
 import { shown } from './shown.ts'
 
 const MAX_STREAMS = 1000
 const HEARTBEAT_MS = 15_000
-/** Unsent bytes of a live stream beyond which its reader counts as too slow. */
-export const STREAM_BUFFER_BYTES = 1024 * 1024
+/** How long a full socket may stay as it is. */
+export const STALL_MS = 60_000
 /** What a client waits before it reconnects. */
 const RECONNECT_MS = 1000
 
@@ -104,45 +104,40 @@ class TransitionStream {
     this.#onEnd()
   }
 
-  async #feed(from: string | undefined): Promise<void> {
-    const { engine } = this.#api
-    let after = from
-    while (after !== undefined && !this.#ended) {
-      const page = await engine.transitions({ limit: MAX_PAGE, after, ...this.#filter })
-      await this.#write(page.items)
-      const last = page.items.at(-1)
-      if (page.next === undefined || page.next === after) {
-        after = last?.id ?? after
-        break
-      }
-      after = page.next
-    }
-    if (this.#ended) return
-    const unfollow = await engine.followTransitions({ ...(after === undefined ? {} : { after }), ...this.#filter }, (transitions) =>
-      this.#push(transitions),
-    )
+  async #feed(after: string | undefined): Promise<void> {
+    const query = { ...(after === undefined ? {} : { after }), ...this.#filter }
+    const unfollow = await this.#api.engine.followTransitions(query, (transitions) => this.#write(transitions))
     if (this.#ended) unfollow()
     else this.#unfollow = unfollow
   }
 
-  /** Writes and waits for the socket. */
+  /** Writes, and waits while the socket is full. */
   #write(transitions: readonly Transition[]): Promise<void> | undefined {
-    if (this.#ended || transitions.length === 0 || this.#reply.raw.write(transitions.map(eventOf).join(''))) return undefined
+    if (this.#ended || this.#reply.raw.write(transitions.map(eventOf).join(''))) return undefined
     return new Promise((resolve) => {
-      this.#drained = resolve
+      const stopWatch = this.#watch()
+      this.#drained = () => {
+        stopWatch()
+        resolve()
+      }
     })
   }
 
-  /** Writes without waiting. */
-  #push(transitions: readonly Transition[]): void {
-    if (this.#ended) return
+  /** Cuts the reader off when a full socket stays as it is. */
+  #watch(): () => void {
     const { raw } = this.#reply
-    raw.write(transitions.map(eventOf).join(''))
-    if (raw.writableLength <= STREAM_BUFFER_BYTES) return
-    this.#api.metrics.slowStreams.inc()
-    this.end()
-    // What is buffered would never be read: don't wait for it.
-    raw.destroy()
+    const unsent = raw.writableLength
+    let stop = this.#api.clock.after(STALL_MS, () => {
+      if (raw.writableLength < unsent) {
+        stop = this.#watch()
+        return
+      }
+      this.#api.metrics.slowStreams.inc()
+      this.end()
+      // What is buffered would never be read: don't wait for it.
+      raw.destroy()
+    })
+    return () => stop()
   }
 
   #beat(): void {

@@ -298,7 +298,10 @@ export class EmbeddedEngine implements Engine {
     return page.next === undefined ? { items } : { items, next: page.next }
   }
 
-  async followTransitions(query: { after?: string; segment?: string }, deliver: (transitions: Transition[]) => void): Promise<() => void> {
+  async followTransitions(
+    query: { after?: string; segment?: string },
+    deliver: (transitions: Transition[]) => unknown,
+  ): Promise<() => void> {
     const stream = this.#ports.outputs.transitions
     const keep = this.#keeps(query.segment)
     let at = query.after === undefined ? await stream.endCursor() : await stream.locate(query.after)
@@ -315,7 +318,7 @@ export class EmbeddedEngine implements Engine {
         if (entries.length > 0) again = true
         at = next
         const kept = entries.filter((n) => keep(n.entry)).map((n) => this.#transition(n))
-        if (kept.length > 0 && !stopped) deliver(kept)
+        if (kept.length > 0 && !stopped) await deliver(kept)
       }
       reading = false
     }

@@ -144,8 +144,11 @@ export interface Engine {
   segmentMembers(id: string, page: PageQuery): Promise<Page<{ profile: string; userId?: string }> | undefined>
 
   transitions(query: PageQuery & { segment?: string }): Promise<Page<Transition>>
-  /** Calls `deliver` for every transition after `after` (a transition's id or a page cursor; absent: from now on), in the total order, each once, until the returned function is called. */
-  followTransitions(query: { after?: string; segment?: string }, deliver: (transitions: Transition[]) => void): Promise<() => void>
+  /**
+   * Calls `deliver` for every transition after `after` (a transition's id or a page cursor; absent: from now on), in the total order, each
+   * once, until the returned function is called. While a promise that it returned is pending, nothing more is read.
+   */
+  followTransitions(query: { after?: string; segment?: string }, deliver: (transitions: Transition[]) => unknown): Promise<() => void>
   merges(page: PageQuery): Promise<Page<MergeRecord>>
   deadLetters(page: PageQuery): Promise<Page<DeadLetter>>
 

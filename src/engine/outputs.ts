@@ -23,14 +23,15 @@ export interface StreamLog {
   readonly reader: LogReader
 }
 
-/** An entry with its id and the cursor behind it. */
+/** An entry with its id and the place behind it. */
 export interface Numbered<T> {
   readonly id: string
-  readonly cursor: string
+  readonly behind: Cursor
   readonly entry: T
 }
 
-const READ = { maxRecords: 256, maxBytes: 4 << 20 }
+/** Read at once, so that others get their turn in between: some thousand transitions. */
+const READ = { maxRecords: 64, maxBytes: 64 << 10 }
 /** Entries looked at for one page before it is answered short, with a cursor to go on. */
 const ENTRIES_PER_PAGE_SCAN = 100_000
 
@@ -92,10 +93,10 @@ export class OutputStream<T> {
       for (const numbered of read.entries) {
         looked++
         if (keep(numbered.entry)) {
-          if (items.length === query.limit) return { items, next: items[items.length - 1]?.cursor ?? numbered.cursor }
+          if (items.length === query.limit) return { items, next: cursorText((items[items.length - 1] ?? numbered).behind) }
           items.push(numbered)
         }
-        if (looked >= ENTRIES_PER_PAGE_SCAN) return { items, next: numbered.cursor }
+        if (looked >= ENTRIES_PER_PAGE_SCAN) return { items, next: cursorText(numbered.behind) }
       }
       at = read.next
     }
@@ -118,7 +119,7 @@ export class OutputStream<T> {
     const block: Block = decodeBlock(record.payload)
     return this.#decode(block.entries).map((entry, place) => ({
       id: entryId(record.partition, block.firstSeq + place),
-      cursor: cursorText({ ordinal: record.ordinal, place: place + 1 }),
+      behind: { ordinal: record.ordinal, place: place + 1 },
       entry,
     }))
   }

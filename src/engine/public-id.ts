@@ -18,12 +18,12 @@ export function mintPublicId(key: ProfileKey, foundedAt: number): string {
 }
 
 export function publicIdText(id: string): string {
-  let bits = 0n
-  for (let i = 0; i < 16; i++) bits = (bits << 8n) | BigInt(id.charCodeAt(i))
   let text = ''
-  for (let i = 0; i < LENGTH; i++) {
-    text = ALPHABET.charAt(Number(bits & 31n)) + text
-    bits >>= 5n
+  // 26 characters hold 130 bits: the first two are zero.
+  let [bits, count] = [0, 2]
+  for (let i = 0; i < 16; i++) {
+    bits = ((bits << 8) | id.charCodeAt(i)) & 0xfff
+    for (count += 8; count >= 5; count -= 5) text += ALPHABET.charAt((bits >> (count - 5)) & 31)
   }
   return text
 }

@@ -145,9 +145,12 @@ export class FakeEngine implements Engine {
     if (Number.isNaN(n)) throw new TributaryError('invalid_request', `No cursor: ${cursor}.`)
     return n + 1
   }
-  async followTransitions({ after, segment }: { after?: string; segment?: string }, deliver: (transitions: Transition[]) => void) {
+  async followTransitions({ after, segment }: { after?: string; segment?: string }, deliver: (transitions: Transition[]) => unknown) {
     const mine = (all: Transition[]) => all.filter((t) => segment === undefined || t.segment === segment)
-    const follower = (fresh: Transition[]) => deliver(mine(fresh))
+    let turn: Promise<unknown> = Promise.resolve()
+    const follower = (fresh: Transition[]) => {
+      turn = turn.then(() => deliver(mine(fresh)))
+    }
     this.followers.add(follower)
     if (after !== undefined) follower(this.log.slice(this.#after(after)))
     return () => {

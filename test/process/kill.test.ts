@@ -42,9 +42,12 @@ const PLANTED: readonly (readonly [law: string, plant: (seen: Seen) => Partial<S
 
 type Events = Seen['world']['profiles'] extends ReadonlyMap<string, infer P> ? (P extends { events: infer E } ? E : never) : never
 
-/** With other events of the profile that has most of them. */
+/** With other events of the profile that has most of them, of those with traits. */
 function withEvents({ world }: Seen, change: (events: Events) => Events): Partial<Seen> {
-  const busiest = must([...world.profiles.values()].sort((a, b) => b.events.length - a.events.length)[0], 'there is a profile')
+  const busiest = must(
+    [...world.profiles.values()].filter((p) => Object.keys(p.traits).length > 0).sort((a, b) => b.events.length - a.events.length)[0],
+    'there is a profile',
+  )
   return { world: { ...world, profiles: new Map([...world.profiles, [busiest.id, { ...busiest, events: change(busiest.events) }]]) } }
 }
 

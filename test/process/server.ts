@@ -30,6 +30,7 @@ const running = new Set<ChildProcess>()
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })
+process.once('SIGTERM', () => process.exit(1))
 
 /** A server that may or may not have come up. */
 export class ServerProcess {

@@ -1,5 +1,5 @@
 // An engine in memory for tests: one call sends Segment messages through intake, time is moved by hand.
-import { type Clock, VirtualClock } from '../../src/core/clock.ts'
+import type { Clock } from '../../src/core/clock.ts'
 import type { EventRecord } from '../../src/core/event.ts'
 import { Namespaces } from '../../src/core/namespace.ts'
 import type { Transition } from '../../src/core/transition.ts'
@@ -8,6 +8,7 @@ import type { EmbeddedEngine } from '../../src/engine/embedded.ts'
 import { openInMemory } from '../../src/engine/open.ts'
 import { readAndMap } from '../../src/intake/intake.ts'
 import { type TestDisk, testDisk, turns } from './disk.ts'
+import { LeapingClock } from './leaping-clock.ts'
 
 export const DAY = 86_400_000
 export const HOUR = 3_600_000
@@ -30,7 +31,7 @@ export interface HarnessOptions {
 
 export interface Harness {
   readonly engine: EmbeddedEngine
-  readonly clock: VirtualClock
+  readonly clock: LeapingClock
   readonly disk: TestDisk
   readonly stopped: string[]
   /** Maps messages as intake does; all must be good. */
@@ -53,7 +54,7 @@ export async function harness(options: HarnessOptions = {}): Promise<Harness> {
   const hosts = options.hosts ?? 1
   const namespaces = options.namespaces ?? new Namespaces({})
   const disk = options.disk ?? testDisk(partitions, hosts)
-  const clock = new VirtualClock(options.clockMs ?? (options.clock === 'wall' ? WALL_START_MS : 0))
+  const clock = new LeapingClock(options.clockMs ?? (options.clock === 'wall' ? WALL_START_MS : 0))
   const stopped: string[] = []
   let isGone = false
   const note = (what: string): void => void (isGone || stopped.push(what))

@@ -4,6 +4,7 @@
 // 1. An ingestion is answered when its events are durable in the events log; hosts read nothing earlier.
 // 2. Stamps never go back. Intake is marked busy from before a record is appended until its end is published.
 // 3. A definition is in the registry and known to every host before its control records are appended.
+import { must } from '../core/assert.ts'
 import { Writer } from '../core/bytes.ts'
 import { TributaryError } from '../core/errors.ts'
 import { type EventRecord, encodeEvent } from '../core/event.ts'
@@ -27,7 +28,7 @@ import type {
   SegmentView,
   TimelineEvent,
 } from './engine.ts'
-import { encodeClock, encodeDefinitions, Pack, positionOf } from './inputs.ts'
+import { EVENTS_PER_RECORD, encodeClock, encodeDefinitions, Pack, positionOf } from './inputs.ts'
 import { Links } from './links.ts'
 import { renderMetrics } from './metrics.ts'
 import type { TransitionEntry } from './outbox.ts'
@@ -42,6 +43,12 @@ import type { Shared } from './shared.ts'
 
 /** How often the events log is told what it may drop. */
 const TEND_MS = 10_000
+
+interface PackedRecord {
+  readonly partition: number
+  readonly count: number
+  readonly payload: Buffer
+}
 
 export class EmbeddedEngine implements Engine {
   readonly #ports: EmbeddedPorts
@@ -132,24 +139,26 @@ export class EmbeddedEngine implements Engine {
 
   async #append(events: readonly EventRecord[]): Promise<Ends> {
     const { limits } = this.#ports
-    const touched: number[] = []
+    const touched = new Set<number>()
+    const records: PackedRecord[] = []
+    const close = (partition: number, pack: Pack): void => {
+      records.push({ partition, count: pack.count, payload: pack.take() })
+    }
     for (const e of events) {
       const partition = homeOf(e.identifiers[0]?.key ?? '', limits.partitions)
-      const pack = this.#packs[partition]
-      if (!pack) throw new TypeError(`no partition ${partition}`)
-      if (pack.count === 0) touched.push(partition)
+      const pack = must(this.#packs[partition], `there is a partition ${partition}`)
+      // A position has no room for more events of one record.
+      if (pack.count === EVENTS_PER_RECORD) close(partition, pack)
+      touched.add(partition)
       encodeEvent(e, this.#w.reset())
       pack.add(this.#w.view())
     }
-    const records = touched.map((partition) => {
-      const pack = this.#packs[partition] as Pack
-      return { partition, count: pack.count, payload: pack.take() }
-    })
+    for (const partition of touched) close(partition, must(this.#packs[partition], 'it was touched'))
     return this.#appendRecords(records, events[0]?.acceptedAt ?? 0)
   }
 
   /** Appends records, waits until they are durable, and publishes their ends (2). */
-  async #appendRecords(records: readonly { partition: number; count: number; payload: Buffer }[], stamp: number): Promise<Ends> {
+  async #appendRecords(records: readonly PackedRecord[], stamp: number): Promise<Ends> {
     const { events, shared } = this.#ports
     const id = this.#nextIngest++
     this.#outstanding.set(id, stamp)

@@ -1,4 +1,5 @@
 // Whether a state can take several events, or another state, as it is, or only together with the timeline. Owns nothing.
+import { listOf, valueAt } from '../operators/path.ts'
 import type { Plan } from './plan.ts'
 import type { EventView } from './plan-group.ts'
 import type { SegmentState } from './segment-state.ts'
@@ -25,5 +26,16 @@ export function mergeNeedsTimeline(plan: Plan, into: SegmentState, from: Segment
  */
 export function mayNeedTimeline(plan: Plan, state: SegmentState, { due, events }: { due: number; events: readonly EventView[] }): boolean {
   if (due > 0 && state.version !== plan.version) return true
-  return events.length > 1 && events.some((event) => plan.groupsOfEvent(event.name).some((n) => (plan.groups[n]?.fragile.length ?? 0) > 0))
+  return events.length > 1 && events.some((event) => mayResist(plan, event))
+}
+
+function mayResist(plan: Plan, event: EventView): boolean {
+  for (const number of plan.groupsOfEvent(event.name)) {
+    for (const { operator, path } of plan.groups[number]?.fragile ?? []) {
+      if (path === undefined || operator === undefined) continue
+      const values = listOf(valueAt(event.message(), path))
+      if (values.some((value) => operator.counts(value) && !operator.isHarmless?.(value))) return true
+    }
+  }
+  return false
 }

@@ -353,6 +353,8 @@ export class Task implements TaskView {
   /** One batch: as much of the queue as has its rows in memory. */
   async #step(): Promise<void> {
     while (this.rows.isFull) await (this.#applying ?? this.#startApply())
+    // Here and nowhere else: what is loaded for a batch stays until it was executed.
+    this.memory.evict(this.limits.cacheBytes, this.#durableN)
     await this.#prefetch.inputs(this.#queue)
     const { wanted, failed } = await this.#execute()
     if (failed) {
@@ -444,7 +446,6 @@ export class Task implements TaskView {
       this.#committedInput = input
       if (isOpen) this.#oldestOpen = Math.min(this.#oldestOpen, oldest)
       this.#host.committed(this.partition, input, stamp)
-      this.memory.evict(this.limits.cacheBytes, n)
       if (!this.#applying && this.rows.shouldApply(this.#host.clock.monotonicMs())) this.#startApply()
     })
     this.#inFlight = { n, done }

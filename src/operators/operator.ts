@@ -100,6 +100,8 @@ export interface Operator<S> {
   merge(into: S, from: S, keep: Keep): void
   /** True where `add` would not be exact (6). Absent: never. */
   cannotAdd?(state: S, value: Json, keep: Keep): boolean
+  /** True for values that `add` takes exactly whatever the state has forgotten. Goes with `cannotAdd`. */
+  isHarmless?(value: Json): boolean
   cannotMerge?(into: S, from: S, keep: Keep): boolean
   /** After `fresh` was rebuilt from the timeline, which may not reach back to the first event: takes over the totals of `old`. */
   takeOver(fresh: S, old: S): void

@@ -195,6 +195,7 @@ export const sum: Operator<SumState> = {
     trim(into, keep)
   },
   cannotAdd: (state, value, keep) => (value as number) < 0 && hasForgotten(state, keep),
+  isHarmless: (value) => (value as number) >= 0,
   cannotMerge: (into, from, keep) => into.negatives + from.negatives > 0 && (hasForgotten(into, keep) || hasForgotten(from, keep)),
   takeOver(fresh, old) {
     fresh.total = old.total

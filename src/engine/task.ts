@@ -102,6 +102,8 @@ export class Task implements TaskView {
   readonly #gather: Gather
   #relay: Relay
   #queue: Input[] = []
+  /** The first input of the queue has wanted rows, which are loaded by now. */
+  #isCut = false
   #inFlight: InFlight | undefined
   /** Read at opening, until `relayAgain`. */
   #unconfirmed: Sent[] = []
@@ -353,8 +355,9 @@ export class Task implements TaskView {
   /** One batch: as much of the queue as has its rows in memory. */
   async #step(): Promise<void> {
     while (this.rows.isFull) await (this.#applying ?? this.#startApply())
-    // Here and nowhere else: what is loaded for a batch stays until it was executed.
-    this.memory.evict(this.limits.cacheBytes, this.#durableN)
+    // Here and nowhere else, and not behind a cut: what is loaded for an input stays until it was executed.
+    if (!this.#isCut) this.memory.evict(this.limits.cacheBytes, this.#durableN)
+    this.#isCut = false
     await this.#prefetch.inputs(this.#queue)
     const { wanted, failed } = await this.#execute()
     if (failed) {
@@ -364,6 +367,7 @@ export class Task implements TaskView {
     await this.#commit()
     if (!wanted) return
     this.metrics.cuts++
+    this.#isCut = true
     this.#prefetch.again(this.#queue)
     // One look for all that is queued: what follows will want rows of the same kinds.
     await this.#prefetch.inputs(this.#queue)

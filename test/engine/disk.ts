@@ -46,6 +46,23 @@ export function afterTurns(turns: number, run: () => void): void {
   else setImmediate(() => afterTurns(turns - 1, run))
 }
 
+const MOST_TURNS = 20_000
+
+/** Waits until the work is done or `stopped` says that it never will be; throws when it takes too many turns of the loop. */
+export async function within<T>(work: Promise<T>, stopped: () => boolean = () => false): Promise<T> {
+  let isDone = false
+  const finished = work.finally(() => {
+    isDone = true
+  })
+  finished.catch(() => undefined)
+  for (let turn = 0; !isDone && !stopped(); turn++) {
+    if (turn > MOST_TURNS) throw new Error('the engine does not come to rest')
+    await turns(1)
+  }
+  if (stopped()) throw new Error('stopped')
+  return finished
+}
+
 export function turns(n: number): Promise<void> {
   return new Promise((resolve) => afterTurns(n, resolve))
 }

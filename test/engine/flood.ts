@@ -11,7 +11,6 @@ import type { Person } from '../oracle/identity.ts'
 import { WorldOracle } from '../oracle/world.ts'
 import { crashed, turns } from './disk.ts'
 import type { Harness } from './harness.ts'
-import { layoutArbitrary } from './layout-arbitrary.ts'
 import { narrowEvent, narrowWhere } from './narrow-arbitrary.ts'
 import { checkStream } from './stream-checks.ts'
 import { type Layout, open, restOf, rulesOf } from './world-run.ts'
@@ -166,18 +165,20 @@ export async function flood(layout: Layout, first: readonly Where[], waves: read
   await restOf(run.engine, run.engine.engine.setClock(START_MS))
   for (const [i, where] of first.entries()) {
     run.definitions.set(`s${i}`, where)
-    await run.engine.engine.putSegment(`s${i}`, { where })
+    await restOf(run.engine, run.engine.engine.putSegment(`s${i}`, { where }))
   }
   for (const wave of waves) await run.wave(wave)
-  await run.check()
-  await run.engine.close()
+  await restOf(run.engine, run.check())
+  await restOf(run.engine, run.engine.close())
   expect(run.engine.stopped).toEqual([])
 }
 
 export type Waves = readonly [layout: Layout, first: readonly Where[], waves: readonly Wave[]]
 
-export const wavesArbitrary: fc.Arbitrary<Waves> = fc.tuple(
-  layoutArbitrary,
-  fc.array(narrowWhere, { minLength: 1, maxLength: 3, size: 'max' }),
-  fc.array(waveArbitrary, { minLength: 1, maxLength: 4, size: 'max' }),
-)
+export function wavesArbitrary(layout: fc.Arbitrary<Layout>): fc.Arbitrary<Waves> {
+  return fc.tuple(
+    layout,
+    fc.array(narrowWhere, { minLength: 1, maxLength: 3, size: 'max' }),
+    fc.array(waveArbitrary, { minLength: 1, maxLength: 4, size: 'max' }),
+  )
+}

@@ -6,7 +6,7 @@ import { conditionArbitrary, whereArbitrary } from '../oracle/definitions-arbitr
 import { type EventSketch, eventArbitrary, WINDOWS_MS } from '../oracle/events-arbitrary.ts'
 import { layoutArbitrary } from './layout-arbitrary.ts'
 import { narrowEvent, narrowWhere } from './narrow-arbitrary.ts'
-import { type Crash, type Layout, type Step, WorldRun } from './world-run.ts'
+import { type Crash, type Layout, restOf, type Step, WorldRun } from './world-run.ts'
 
 const ids = fc.constantFrom('s0', 's1', 's2', 's3')
 const waits = fc.oneof(
@@ -40,12 +40,12 @@ export async function play(layout: Layout, first: readonly Where[], steps: reado
     await run.step(step, crash)
     if (i % 10 === 9) {
       await run.flush()
-      await run.checkAll()
+      await restOf(run.engine, run.checkAll())
     }
   }
   await run.flush()
-  await run.checkAll()
-  await run.engine.close()
+  await restOf(run.engine, run.checkAll())
+  await restOf(run.engine, run.engine.close())
   expect(run.engine.stopped).toEqual([])
 }
 

@@ -13,7 +13,7 @@ import { nextFlip } from '../oracle/evaluate.ts'
 import { type EventSketch, identifier, NAMESPACES, recordOf, START_MS } from '../oracle/events-arbitrary.ts'
 import type { Birth, IdentityRules, Person } from '../oracle/identity.ts'
 import { unionRules, WorldOracle, type WorldTransition } from '../oracle/world.ts'
-import { crashed, testDisk, turns } from './disk.ts'
+import { crashed, testDisk, turns, within } from './disk.ts'
 import { type Harness, harness } from './harness.ts'
 
 /** How the engine is cut up; nothing of it may show in the results. */
@@ -55,7 +55,6 @@ const NARROW = [
 ]
 // Steps may jump by months, and the oracle forgets nothing.
 const FOR_EVER = { timelineEvents: 1e6, timelineRetentionMs: 1e12, dedupeWindowMs: 1e12 }
-const MOST_TURNS = 20_000
 const MARKER = 'marker'
 const NOBODY: Where = { any: [] }
 
@@ -76,7 +75,7 @@ export function open(
 ): Promise<Harness> {
   const { partitions, hosts, batchEvents, sliceMs, splitBytes, timerHorizonMs, cacheBytes, applyMs, applyBytes, guarded } = layout
   const limits = { batchEvents, sliceMs, splitBytes, timerHorizonMs, cacheBytes, applyMs, applyBytes, ...FOR_EVER }
-  return harness({ partitions, hosts, limits, namespaces: namespacesOf(guarded), disk, clockMs })
+  return within(harness({ partitions, hosts, limits, namespaces: namespacesOf(guarded), disk, clockMs }))
 }
 
 export const publicIdOf = ({ founder, at }: Birth): string =>
@@ -84,17 +83,11 @@ export const publicIdOf = ({ founder, at }: Birth): string =>
 
 /** Waits until the work is done. A partition that stops may leave questions without an answer. */
 export async function restOf<T>(h: Harness, work: Promise<T>): Promise<T> {
-  let isDone = false
-  const finished = work.finally(() => {
-    isDone = true
-  })
-  finished.catch(() => undefined)
-  for (let turn = 0; !isDone && h.stopped.length === 0; turn++) {
-    if (turn > MOST_TURNS) throw new Error('the engine does not come to rest')
-    await turns(1)
+  try {
+    return await within(work, () => h.stopped.length > 0)
+  } finally {
+    expect(h.stopped, 'partitions that stopped').toEqual([])
   }
-  expect(h.stopped, 'partitions that stopped').toEqual([])
-  return finished
 }
 
 interface Shown {

@@ -63,7 +63,7 @@ export interface HostPorts {
   readonly journalBytes: number
   openRows(partition: number): Promise<PendingRows>
   /** Lets the event loop turn. */
-  pause(): Promise<void>
+  pause(since: number): Promise<void>
   closed(): Promise<void>
 }
 
@@ -124,7 +124,7 @@ export class Host implements HostView {
         this.#post({ t: 'stopped', partition, reason: `${reason.name}: ${reason.message}` })
         this.#checkWaiting()
       },
-      pause: () => this.ports.pause(),
+      pause: (since) => this.ports.pause(since),
     }
   }
 
@@ -252,7 +252,7 @@ export class Host implements HostView {
   }
 
   pause(): Promise<void> {
-    return this.ports.pause()
+    return this.ports.pause(this.ports.clock.monotonicMs())
   }
 
   /** Resolves when `check` holds; it is asked again after every commit, confirmation and pause. */

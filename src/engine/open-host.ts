@@ -1,7 +1,6 @@
 // Opens what a host needs in a worker thread, from plain data: the events log read-only, the host's journal, a store per
 // partition.
 import { mkdir } from 'node:fs/promises'
-import { setImmediate } from 'node:timers/promises'
 import { type Clock, GuardedClock, systemClock } from '../core/clock.ts'
 import { openFileLog } from '../log/file-log.ts'
 import { openFileLogReader } from '../log/file-log-reader.ts'
@@ -14,6 +13,7 @@ import type { HostPorts } from './host.ts'
 import { META_KEY } from './keys.ts'
 import { eventsDir, journalDir, storeDir } from './layout.ts'
 import { Shared } from './shared.ts'
+import { Turns } from './turns.ts'
 
 export interface HostSetup {
   readonly host: number
@@ -51,6 +51,7 @@ export async function openHostPorts(setup: HostSetup): Promise<HostPorts> {
     segmentBytes: Math.max(1 << 20, Math.floor(setup.journalBytes / 8)),
   })
   const stores: Store[] = []
+  const turns = new Turns()
   const reader = await openFileLogReader(dir, { partitions: limits.partitions })
   reader.advance(writer.syncedOrdinal())
   await reader.refresh()
@@ -72,7 +73,7 @@ export async function openHostPorts(setup: HostSetup): Promise<HostPorts> {
       stores.push(store)
       return PendingRows.open(store, { applyMs: limits.applyMs, applyBytes: limits.applyBytes, withMark: META_KEY })
     },
-    pause: () => setImmediate(),
+    pause: (since) => turns.pause(since),
     closed: async () => {
       for (const store of stores) await store.close()
       await reader.close()

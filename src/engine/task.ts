@@ -52,8 +52,8 @@ export interface TaskHost {
   /** The task has nothing to do until it is woken. */
   idle(partition: number): void
   stopped(partition: number, reason: Error): void
-  /** Lets other tasks and reads run. */
-  pause(): Promise<void>
+  /** Lets other tasks and reads run; `since` is when the batch was begun. */
+  pause(since: number): Promise<void>
 }
 
 export interface TaskOptions {
@@ -124,6 +124,8 @@ export class Task implements TaskView {
   #oldestOpen = Number.POSITIVE_INFINITY
   #wake: (() => void) | undefined
   #awake = false
+  /** When the batch at hand was begun. */
+  #began = 0
   #loop: Promise<void> | undefined
   /** Taken in turns: the journal may look at one until its commit is durable, and only one is in flight (1). */
   readonly #writers = [new Writer(1 << 16), new Writer(1 << 16)]
@@ -354,11 +356,13 @@ export class Task implements TaskView {
 
   /** One batch: as much of the queue as has its rows in memory. */
   async #step(): Promise<void> {
+    this.#began = this.#host.clock.monotonicMs()
     while (this.rows.isFull) await (this.#applying ?? this.#startApply())
     // Here and nowhere else, and not behind a cut: what is loaded for an input stays until it was executed.
     if (!this.#isCut) this.memory.evict(this.limits.cacheBytes, this.#durableN)
     this.#isCut = false
     await this.#prefetch.inputs(this.#queue)
+    await this.#host.pause(this.#began)
     const { wanted, failed } = await this.#execute()
     if (failed) {
       await this.#recover(failed)
@@ -473,7 +477,7 @@ export class Task implements TaskView {
     let ends = clock.monotonicMs() + this.limits.sliceMs
     return () => {
       if (clock.monotonicMs() < ends) return undefined
-      return this.#host.pause().then(() => {
+      return this.#host.pause(this.#began).then(() => {
         ends = clock.monotonicMs() + this.limits.sliceMs
       })
     }

@@ -28,7 +28,7 @@ export interface ExitsOptions {
 
 const HOUR_MS = 3_600_000
 const PEOPLE = 20_000
-const LOOKUP_CONNECTIONS = 16
+const LOOKUP_CONNECTIONS = 64
 const QUIET_MS = 2000
 const TIMER = Buffer.from('"cause":"timer"')
 

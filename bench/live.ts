@@ -38,7 +38,7 @@ export interface LiveRun {
 }
 
 const CONNECTIONS = 32
-const LOOKUP_CONNECTIONS = 16
+const LOOKUP_CONNECTIONS = 64
 const LISTEN_MS = 1500
 /** What making a request's events takes at worst, so that they can carry the instants at which they will be sent. */
 const BUILD_US_PER_EVENT = 40

@@ -132,9 +132,18 @@ export class EmbeddedEngine implements Engine {
     const { outputs, limits } = this.#ports
     const letters = rejected.map((r) => ({ code: r.code, reason: r.reason, at: this.acceptanceTime(), message: r.message }))
     const rejecting = letters.length > 0 ? outputs.reject(limits.partitions, letters) : undefined
-    const ends = events.length > 0 ? await this.#append(events) : []
-    await rejecting
+    const [ends] = await this.#logged(Promise.all([events.length > 0 ? this.#append(events) : [], rejecting]))
     return { position: positionText(ends) }
+  }
+
+  /** A log that has failed takes nothing any more: the process can't go on. */
+  async #logged<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work
+    } catch (error) {
+      if (error instanceof TributaryError && error.code === 'log_failed') this.#ports.fatal(error)
+      throw error
+    }
   }
 
   async #append(events: readonly EventRecord[]): Promise<Ends> {
@@ -244,16 +253,16 @@ export class EmbeddedEngine implements Engine {
   }
 
   async putSegment(id: string, definition: { name?: string; where: Where }): Promise<SegmentView> {
-    const change = await this.#registry.put(id, definition)
-    if (change) await this.#announce(change)
+    const change = await this.#logged(this.#registry.put(id, definition))
+    if (change) await this.#logged(this.#announce(change))
     const view = await this.segment(id)
     if (!view) throw new TributaryError('not_found', `segment ${id} was deleted meanwhile`)
     return view
   }
 
   async deleteSegment(id: string): Promise<boolean> {
-    const change = await this.#registry.remove(id)
-    if (change) await this.#announce(change)
+    const change = await this.#logged(this.#registry.remove(id))
+    if (change) await this.#logged(this.#announce(change))
     return change !== undefined
   }
 

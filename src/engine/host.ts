@@ -122,6 +122,9 @@ export class Host implements HostView {
       idle: (partition) => this.#idle(partition),
       stopped: (partition, reason) => {
         this.#post({ t: 'stopped', partition, reason: `${reason.name}: ${reason.message}` })
+        // The journal is everybody's, and there is no second attempt on it.
+        if (reason instanceof TributaryError && reason.code === 'log_failed')
+          this.#post({ t: 'failed', host: this.ports.host, error: failureOf(reason) })
         this.#checkWaiting()
       },
       pause: (since) => this.ports.pause(since),

@@ -73,6 +73,9 @@ export class Links {
       case 'stopped':
         this.#ports.stopped(message.partition, message.reason)
         return
+      case 'failed':
+        this.#ports.fatal(errorOf(message.error))
+        return
       default:
     }
   }

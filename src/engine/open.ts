@@ -198,7 +198,7 @@ function startWorker(setup: HostSetup, receive: (message: FromHost) => void, fat
       if (message.t === 'opened') {
         opened = true
         resolve(link)
-      } else if (message.t === 'failed') reject(errorOf(message.error))
+      } else if (message.t === 'failed' && !opened) reject(errorOf(message.error))
       else receive(message)
     })
     const fail = (error: Error): void => (opened ? fatal(error) : reject(error))

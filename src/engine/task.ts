@@ -32,6 +32,7 @@ import { Memory } from './memory.ts'
 import { type Block, STREAM_LETTER, STREAMS, type Stream } from './outbox.ts'
 import { Prefetch } from './prefetch.ts'
 import { Profile } from './profile.ts'
+import { publicIdText } from './public-id.ts'
 import { Relay } from './relay.ts'
 import { copyTaskState, decodeTaskState, emptyTaskState, type TaskState } from './task-state.ts'
 import type { TaskView } from './task-view.ts'
@@ -597,7 +598,9 @@ export class Task implements TaskView {
       if (result.wanted) await this.#prefetch.wanted(result.wanted, s.batch)
       else if (result.failed) {
         await this.#forget()
-        this.#setAside(must(this.#queue.shift(), 'the thrower heads the queue'), result.failed ?? error)
+        const thrower = must(this.#queue.shift(), 'the thrower heads the queue')
+        if ('key' in thrower) await this.#prefetch.rows([thrower.key])
+        this.#setAside(thrower, result.failed ?? error)
       }
       await this.#commit()
       await this.#inFlight?.done
@@ -623,7 +626,11 @@ export class Task implements TaskView {
       s.state.input = input.next
       const message = input.kind === 'event' ? { messageId: input.event.record.messageId, event: input.event.record.name } : undefined
       s.batch.deadLetters.add({ code: 'execution_failed', reason, at: s.state.now, message })
-    } else s.batch.deadLetters.add({ code: 'execution_failed', reason: `${input.kind} of a profile: ${reason}`, at: s.state.now })
+    } else {
+      const row = this.memory.row(input.key)
+      const message = row instanceof Profile && row.segments ? { profile: publicIdText(row.publicId) } : undefined
+      s.batch.deadLetters.add({ code: 'execution_failed', reason: `${input.kind} of a profile: ${reason}`, at: s.state.now, message })
+    }
   }
 
   #stop(error: Error): void {

@@ -5,6 +5,7 @@ import type { FastifyInstance } from 'fastify'
 import { type Logger, pino } from 'pino'
 import { buildApi } from '../api/api.ts'
 import { assertSafeToListen, type Config } from '../config.ts'
+import { systemClock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import { Namespaces } from '../core/namespace.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -106,8 +107,14 @@ async function listen(api: FastifyInstance, { host, port }: Config): Promise<str
   return `http://${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${bound}`
 }
 
+/** How long requests under way may take once the server stops. */
+const GRACE_MS = 5000
+
 async function close(api: FastifyInstance, engine: Engine, stopping: AbortController): Promise<void> {
   stopping.abort()
+  // A client that keeps its connection open must not keep the server from stopping.
+  const cancel = systemClock.after(GRACE_MS, () => api.server.closeAllConnections())
   await api.close()
+  cancel()
   await engine.close()
 }

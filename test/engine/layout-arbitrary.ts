@@ -8,6 +8,7 @@ export const layoutArbitrary: fc.Arbitrary<Layout> = fc
     hosts: fc.constantFrom(1, 1, 2),
     burst: fc.constantFrom(1, 3, 10),
     batchEvents: fc.oneof(fc.constantFrom(1, 2, 1000), fc.integer({ min: 1, max: 50 })),
+    batchBytes: fc.constantFrom(4 << 20, 300),
     sliceMs: fc.constantFrom(1e9, 0),
     splitBytes: fc.constantFrom(4096, 60, 0),
     timerHorizonMs: fc.constantFrom(60_000, 20, 1),

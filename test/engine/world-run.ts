@@ -23,6 +23,7 @@ export interface Layout {
   /** Most events in one ingestion. */
   readonly burst: number
   readonly batchEvents: number
+  readonly batchBytes: number
   /** 0: others run in the middle of every batch. */
   readonly sliceMs: number
   readonly splitBytes: number
@@ -73,8 +74,9 @@ export function open(
   disk = testDisk(layout.partitions, layout.hosts, layout.slow ? random : undefined),
   clockMs = 0,
 ): Promise<Harness> {
-  const { partitions, hosts, batchEvents, sliceMs, splitBytes, timerHorizonMs, cacheBytes, applyMs, applyBytes, guarded } = layout
-  const limits = { batchEvents, sliceMs, splitBytes, timerHorizonMs, cacheBytes, applyMs, applyBytes, ...FOR_EVER }
+  const { partitions, hosts, batchEvents, batchBytes, sliceMs, splitBytes, timerHorizonMs, cacheBytes, applyMs, applyBytes, guarded } =
+    layout
+  const limits = { batchEvents, batchBytes, sliceMs, splitBytes, timerHorizonMs, cacheBytes, applyMs, applyBytes, ...FOR_EVER }
   return within(harness({ partitions, hosts, limits, namespaces: namespacesOf(guarded), disk, clockMs }))
 }
 

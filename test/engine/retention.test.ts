@@ -1,0 +1,141 @@
+// What is kept for how long: repeats are caught for the dedupe window, timelines are trimmed, memory stays within its budget.
+import { describe, expect, test } from 'vitest'
+import { must } from '../../src/core/assert.ts'
+import { seeded } from '../identity/random.ts'
+import { crashed, testDisk, turns, within } from './disk.ts'
+import { DAY, type Harness, HOUR, harness } from './harness.ts'
+
+const T0 = Date.parse('2026-05-01T00:00:00.000Z')
+const iso = (ms: number): string => new Date(ms).toISOString()
+
+const visit = (messageId: string, at: number, userId = 'u1'): object => ({
+  type: 'track',
+  event: 'Visit',
+  userId,
+  messageId,
+  timestamp: iso(at),
+})
+
+async function messageIds(h: Harness, userId = 'u1'): Promise<string[]> {
+  const page = must(await h.engine.profileEvents({ namespace: 'user_id', value: userId }, { limit: 10_000 }), 'the profile')
+  return page.items.map((e) => e.messageId)
+}
+
+describe('the dedupe window', () => {
+  const WINDOW = 3 * DAY
+
+  test.each([0, 1, HOUR, WINDOW - 1, WINDOW])('catches a repeat after %i ms, wherever its generations turn', async (later) => {
+    const h = await harness({ limits: { dedupeWindowMs: WINDOW } })
+    for (const [i, offset] of [0, 1, DAY, 2 * DAY, WINDOW - 1].entries()) {
+      const at = Math.floor(T0 / WINDOW) * WINDOW + 10 * WINDOW * i + offset
+      await h.engine.setClock(at)
+      await h.send(visit(`m${i}`, at))
+      await h.engine.setClock(at + later)
+      await h.send(visit(`m${i}`, at), visit(`m${i}`, at))
+      await h.engine.settle()
+      expect(await messageIds(h)).toHaveLength(i + 1)
+    }
+    await h.close()
+  })
+
+  test('and forgets it after two', async () => {
+    const h = await harness({ limits: { dedupeWindowMs: WINDOW } })
+    await h.engine.setClock(T0)
+    await h.send(visit('m1', T0))
+    await h.engine.setClock(T0 + 2 * WINDOW)
+    await h.send(visit('m1', T0 + 2 * WINDOW))
+    await h.engine.settle()
+    expect(await messageIds(h)).toEqual(['m1', 'm1'])
+    await h.close()
+  })
+
+  test('across a crash in between', async () => {
+    const disk = testDisk(4, 1)
+    const limits = { dedupeWindowMs: WINDOW }
+    const h = await harness({ disk, limits })
+    await h.engine.setClock(T0)
+    await h.send(visit('m1', T0))
+    await h.engine.setClock(T0 + WINDOW - 1)
+    h.abandon()
+    const next = await within(harness({ disk: crashed(disk, seeded(1)), limits }))
+    await next.send(visit('m1', T0))
+    await next.engine.settle()
+    expect(await messageIds(next)).toEqual(['m1'])
+    await next.close()
+  })
+})
+
+/** Holds for every visit; a condition with it shares nothing with one without. */
+const ANY = { 'properties.none': { exists: false } }
+
+describe('timelines', () => {
+  test('are trimmed to their newest events; what was counted stays counted', async () => {
+    const h = await harness({ limits: { timelineEvents: 20, batchEvents: 50, applyBytes: 10_000 } })
+    await h.engine.setClock(T0)
+    await h.engine.putSegment('regulars', { where: { event: 'Visit', count: { gte: 1000 } } })
+    for (let i = 0; i < 1000; i += 100) {
+      await h.send(...Array.from({ length: 100 }, (_, k) => visit(`m${i + k}`, T0 - HOUR + i + k)))
+      await h.engine.settle()
+      expect((await messageIds(h)).length).toBeLessThanOrEqual(20 + 256 + 50)
+    }
+    for (let i = 0; i < 100; i++) await turns(3)
+    const kept = await messageIds(h)
+    expect(kept.length).toBeGreaterThanOrEqual(20)
+    expect(kept.length).toBeLessThanOrEqual(20 + 256)
+    expect(kept).toEqual(Array.from({ length: kept.length }, (_, k) => `m${1000 - kept.length + k}`))
+    expect((await h.engine.profile({ namespace: 'user_id', value: 'u1' }))?.segments).toEqual(['regulars'])
+    // A definition that comes later knows what is kept, no more.
+    await h.engine.putSegment('later', { where: { event: 'Visit', where: ANY, count: { gte: 1000 } } })
+    await h.engine.putSegment('kept', { where: { event: 'Visit', where: ANY, count: { gte: kept.length } } })
+    await h.filled()
+    expect((await h.engine.profile({ namespace: 'user_id', value: 'u1' }))?.segments).toEqual(['kept', 'regulars'])
+    expect(h.stopped).toEqual([])
+    await h.close()
+  })
+
+  test('a late event that is older than all that is left may come and go; the count of rows stays right', async () => {
+    const h = await harness({ limits: { timelineEvents: 10, batchEvents: 30 } })
+    await h.engine.setClock(T0)
+    for (let i = 0; i < 600; i += 20) {
+      await h.send(...Array.from({ length: 20 }, (_, k) => visit(`m${i + k}`, k % 2 === 0 ? T0 - i - k : T0 - DAY - i - k)))
+    }
+    await h.engine.settle()
+    for (let i = 0; i < 100; i++) await turns(3)
+    const kept = await messageIds(h)
+    expect(kept.length).toBeGreaterThanOrEqual(10)
+    expect(kept.length).toBeLessThanOrEqual(10 + 256)
+    await h.close()
+  })
+
+  test('events older than the retention count, but are not kept', async () => {
+    const h = await harness({ limits: { timelineRetentionMs: 10 * DAY } })
+    await h.engine.setClock(T0)
+    await h.engine.putSegment('ever', { where: { event: 'Visit' } })
+    await h.send(visit('old', T0 - 11 * DAY), visit('new', T0 - 10 * DAY))
+    await h.engine.settle()
+    expect(await messageIds(h)).toEqual(['new'])
+    await h.send(visit('oldest', T0 - 11 * DAY, 'u2'))
+    await h.engine.settle()
+    expect((await h.engine.profile({ namespace: 'user_id', value: 'u2' }))?.segments).toEqual(['ever'])
+    expect(await messageIds(h, 'u2')).toEqual([])
+    await h.close()
+  })
+})
+
+test('memory stays within its budget, and what was evicted is read back', async () => {
+  const limits = { cacheBytes: 500_000, applyMs: 5, applyBytes: 50_000, batchEvents: 50 }
+  const h = await harness({ partitions: 1, limits })
+  await h.engine.setClock(T0)
+  await h.engine.putSegment('twice', { where: { event: 'Visit', count: { gte: 2 } } })
+  const users = Array.from({ length: 1000 }, (_, n) => `u${n}`)
+  for (const round of [0, 1]) {
+    for (let i = 0; i < users.length; i += 100) await h.send(...users.slice(i, i + 100).map((user) => visit(`${round} ${user}`, T0, user)))
+  }
+  await h.engine.settle()
+  const cached = Number(/tributary_cache_bytes\{[^}]*\} (\d+)/.exec(await h.engine.metrics())?.[1])
+  expect(cached).toBeGreaterThan(0)
+  expect(cached).toBeLessThanOrEqual(limits.cacheBytes * 1.5)
+  expect((await h.engine.segment('twice'))?.size).toBe(1000)
+  for (const user of users.slice(0, 20)) expect(await messageIds(h, user)).toHaveLength(2)
+  await h.close()
+})

@@ -80,6 +80,8 @@ export class EmbeddedEngine implements Engine {
     await outputs.open()
     for (let p = 0; p < limits.partitions; p++) shared.appended(p, events.end(p))
     await this.#links.open(this.#registry.changes)
+    // A clock record may be durable and not yet executed: the manual clock stands where the log says. A partition that can't says so itself.
+    if (limits.clock === 'manual') await this.#links.finished(this.#ends()).catch(() => undefined)
     const facts = await this.#links.status()
     for (const f of facts) this.#manualNow = Math.max(this.#manualNow, f.now)
     for (const { partition, activeVersion } of facts) {

@@ -5,7 +5,7 @@ import type { TributaryError } from '../../src/core/errors.ts'
 import { homeOf, identifierKey } from '../../src/core/identifier.ts'
 import { sum } from '../../src/operators/sum.ts'
 import { seeded } from '../identity/random.ts'
-import { crashed, testDisk, within } from './disk.ts'
+import { crashed, testDisk, turns, within } from './disk.ts'
 import { type Harness, HOUR, harness } from './harness.ts'
 
 const T0 = Date.parse('2026-05-01T00:00:00.000Z')
@@ -195,4 +195,19 @@ describe('a log that fails', () => {
     expect((await next.transitions()).map((t) => `${t.segment} ${t.seq}`)).toEqual(['spenders 1', 'buyers 1'])
     await next.close()
   })
+})
+
+test('a move of the manual clock that was durable and not yet executed holds after a crash', async () => {
+  const disk = testDisk(4, 2)
+  const h = await shop({ hosts: 2, disk })
+  for (const journal of disk.faults.journals) journal.schedule = () => {}
+  h.engine.setClock(T0 + 2 * HOUR).catch(() => undefined)
+  await turns(30)
+  h.abandon()
+  const after = crashed(disk, () => 0)
+  for (const journal of after.faults.journals) journal.schedule = undefined
+  const next = await within(harness({ hosts: 2, disk: after }))
+  expect(next.engine.acceptanceTime()).toBe(T0 + 2 * HOUR)
+  await expect(next.engine.setClock(T0 + HOUR)).rejects.toMatchObject({ code: 'clock_backwards' })
+  await next.close()
 })

@@ -433,6 +433,7 @@ export class EmbeddedEngine implements Engine {
     await events.close()
     await outputs.close()
     await definitions.writer.close()
+    await definitions.reader.close()
     await this.#ports.closed()
   }
 }

@@ -44,12 +44,19 @@ const PEOPLE = 50_000
 const PROBES = 6
 const SUSTAINED_P99_MS = 50
 
+interface Listener {
+  /** How it goes. */
+  say(line: string): unknown
+  /** A result, as soon as it is there. */
+  tell(figures: Figures): unknown
+}
+
 export interface E2eOutcome {
   readonly results: readonly Figures[]
   readonly comparison?: Comparison
 }
 
-export async function e2e(o: E2eOptions, say: (line: string) => void = () => {}): Promise<E2eOutcome> {
+export async function e2e(o: E2eOptions, { say, tell }: Listener): Promise<E2eOutcome> {
   const dir = mkdtempSync(join(tmpdir(), 'tributary-e2e-'))
   const setup: ServerSetup = { dataDir: join(dir, 'data'), partitions: o.partitions, hosts: o.hosts, profileDir: o.profileDir }
   const history: History = { ...o, events: o.history, seed: 1, endMs: Date.now(), cover: false }
@@ -66,6 +73,7 @@ export async function e2e(o: E2eOptions, say: (line: string) => void = () => {})
       return done
     }
     const results = o.bisect ? [await bisect(server, run, { ...o.bisect, say })] : figuresOf(await run(o.rate))
+    for (const figures of results) tell(figures)
     await server.settle()
     await server.stop()
     if (!o.check) return { results }
@@ -208,8 +216,10 @@ function readOptions(argv: string[]): E2eOptions & { json: boolean } {
 
 if (import.meta.main) {
   const { json, ...o } = readOptions(process.argv.slice(2))
-  const { results, comparison } = await e2e(o, (line) => process.stderr.write(`${line}\n`))
-  for (const result of results) process.stdout.write(`${printed(result, json)}\n`)
+  const { comparison } = await e2e(o, {
+    say: (line) => process.stderr.write(`${line}\n`),
+    tell: (figures) => process.stdout.write(`${printed(figures, json)}\n`),
+  })
   if (comparison) process.stderr.write(`check: ${JSON.stringify(comparison)}\n`)
   if (comparison?.ok === false) process.exitCode = 1
 }

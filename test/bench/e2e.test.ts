@@ -18,8 +18,13 @@ test(
   'end to end: every event is applied, its transitions come, and the memberships are right',
   async () => {
     const said: string[] = []
+    const told: unknown[] = []
     const load = { history: 1500, users: 300, rate: 500, seconds: 3, warmSeconds: 1, lookupsPerSecond: 50, check: true }
-    const { results, comparison } = await e2e({ ...small, ...load }, (line) => said.push(line))
+    const { results, comparison } = await e2e(
+      { ...small, ...load },
+      { say: (line) => said.push(line), tell: (figures) => told.push(figures) },
+    )
+    expect(told).toEqual(results)
     expect(comparison).toMatchObject({ ok: true, missing: 0, extra: 0 })
     expect(comparison?.memberships).toBeGreaterThan(300)
     const [whole, latency, lookup] = results
@@ -43,7 +48,10 @@ test(
   async () => {
     const load = { history: 500, users: 100, rate: 0, seconds: 1, warmSeconds: 0, lookupsPerSecond: 0, check: false }
     const said: string[] = []
-    const { results } = await e2e({ ...small, ...load, bisect: { low: 200, high: 800, probes: 2 } }, (line) => said.push(line))
+    const { results } = await e2e(
+      { ...small, ...load, bisect: { low: 200, high: 800, probes: 2 } },
+      { say: (line) => said.push(line), tell: () => {} },
+    )
     expect(said.length).toBe(3)
     expect(said[1]).toMatch(/^200\/s: p99 [\d.]+ ms, 0 refused: (sustained|too much)$/)
     expect(results[0]).toMatchObject({ name: 'e2e sustained', eventsPerSecond: expect.any(Number), notSustained: expect.any(Number) })

@@ -6,7 +6,8 @@
 // 2. A profile's time never runs backwards: it is max(the partition's now, its own asOf).
 // 3. Founding counts as evaluated once the first event is applied: no entry is seen that this event undoes.
 // 4. Every membership change goes through `emit`, which counts sizes and writes the transition.
-import { must } from '../core/assert.ts'
+import { InvariantError, must } from '../core/assert.ts'
+import { TributaryError } from '../core/errors.ts'
 import type { EventRecord, Json } from '../core/event.ts'
 import type { Cause } from '../core/transition.ts'
 import type { CarriedEvent, CauseRef } from '../identity/messages.ts'
@@ -36,6 +37,15 @@ import type { Timers } from './timers.ts'
 
 const EMPTY = Buffer.alloc(0)
 
+/** An event that waited for its instant can't be applied: not the fault of the input that found it due. */
+export class WaitingEventError extends Error {
+  readonly record: EventRecord
+  constructor(record: EventRecord, cause: Error) {
+    super(`${cause.name}: ${cause.message}`, { cause })
+    this.record = record
+  }
+}
+
 /** What applying works on; the task replaces `batch` and `state` as it goes. */
 export interface Surroundings {
   readonly limits: TaskLimits
@@ -59,6 +69,8 @@ export class Apply {
     plan: undefined,
   }
   #run: TransitionRun | undefined
+  /** Waiting events to set aside when they are due, by message hash. */
+  readonly #refused = new Map<string, WaitingEventError>()
 
   constructor(surroundings: Surroundings) {
     this.#s = surroundings
@@ -178,6 +190,11 @@ export class Apply {
     segmentState.applyEvent(this.plan, segmentsOf(p), { event: view, traits: traitsOf(p), changedTraits, now, emit })
   }
 
+  /** Waiting events that can't be applied are no longer refused. */
+  refuseNone(): void {
+    this.#refused.clear()
+  }
+
   /** (1): what time and new definitions owe to the profile by `now`. */
   bringUp(p: Profile, now: number): void {
     this.pass(p, now)
@@ -197,14 +214,45 @@ export class Apply {
         this.touch(p)
       }
       if (next === undefined || next.record.at > now) return
-      const event = new AppliedEvent(next.record)
-      this.#rebuildFor(plan, p, event, next.record.at)
-      p.future.shift()
-      this.#because(p, 'timer', next.record.messageId, plan)
-      const changedTraits = next.record.hasTraits ? applyTraits(p, next.record, event.message()) : NO_TRAITS
-      segmentState.applyEvent(plan, state, { event, traits: traitsOf(p), changedTraits, now: next.record.at, emit: this.#emit })
+      const refused = this.#refused.get(next.record.messageHash)
+      if (refused) this.#dropWaiting(p, refused)
+      else this.#mature(p, plan, next.record)
       this.touch(p)
     }
+  }
+
+  /** The instant of a waiting event has come. */
+  #mature(p: Profile, plan: Plan, record: EventRecord): void {
+    try {
+      const event = new AppliedEvent(record)
+      this.#rebuildFor(plan, p, event, record.at)
+      p.future.shift()
+      this.#because(p, 'timer', record.messageId, plan)
+      const changedTraits = record.hasTraits ? applyTraits(p, record, event.message()) : NO_TRAITS
+      segmentState.applyEvent(plan, segmentsOf(p), { event, traits: traitsOf(p), changedTraits, now: record.at, emit: this.#emit })
+    } catch (error) {
+      if (error instanceof InvariantError || error instanceof TributaryError) throw error
+      throw new WaitingEventError(record, error as Error)
+    }
+  }
+
+  /** Sets this event aside where it is due. False if that was said before: then it isn't what fails. */
+  refuse(failure: WaitingEventError): boolean {
+    const { messageHash } = failure.record
+    if (this.#refused.has(messageHash)) return false
+    this.#refused.set(messageHash, failure)
+    return true
+  }
+
+  #dropWaiting(p: Profile, { record, message: reason }: WaitingEventError): void {
+    const key = timelineKey(p.key, record.at, record.messageHash)
+    const suffix = key.slice(1 + p.key.length)
+    p.future.shift()
+    this.#s.batch.rows.push([key, undefined])
+    if (p.timeline) p.timeline = p.timeline.filter(([other]) => other !== suffix)
+    p.timelineCount = Math.max(0, p.timelineCount - 1)
+    const message = { profile: publicIdText(p.publicId), messageId: record.messageId, event: record.name }
+    this.#s.batch.deadLetters.add({ code: 'execution_failed', reason, at: this.nowFor(p), message })
   }
 
   #fill(p: Profile, now: number): void {
@@ -274,7 +322,7 @@ export class Apply {
       else merged = this.#merge(p, other, cause)
       this.rearm(p)
     }
-    for (const [suffix, value] of handed.timeline) this.#s.batch.rows.push([`t${p.key}${suffix}`, value])
+    for (const [suffix, value] of other?.timeline ?? handed.timeline) this.#s.batch.rows.push([`t${p.key}${suffix}`, value])
     for (const [, value] of handed.audit) {
       const key = auditKey(p.key, ++p.auditSeq)
       this.#s.batch.rows.push([key, value])

@@ -79,7 +79,7 @@ export class Executor implements Context {
   #wanted = new Wanted()
   /** Addresses of messages to the own partition that go the way of the exchange, and how many each. */
   readonly #underWay = new Map<string, number>()
-  readonly #decoded = new WeakMap<Buffer, HandedOver>()
+  #decoded = new WeakMap<Buffer, HandedOver>()
 
   constructor(surroundings: ExecutorSurroundings) {
     this.#s = surroundings
@@ -323,6 +323,8 @@ export class Executor implements Context {
   /** Starts over with these messages to the own partition under way (opening, or after a failed batch). */
   begin(underWay: Iterable<IdentityMessage>): void {
     this.#underWay.clear()
+    // A failed batch may have taken in, and so changed, what was decoded for it.
+    this.#decoded = new WeakMap()
     for (const message of underWay) {
       const address = addressOf(message)
       this.#underWay.set(address, (this.#underWay.get(address) ?? 0) + 1)

@@ -18,6 +18,7 @@ import { decodeMessage } from '../identity/codec.ts'
 import { causesIn, type IdentityMessage } from '../identity/messages.ts'
 import type { LogReader, LogWriter } from '../log/log.ts'
 import type { PendingRows } from '../state/pending.ts'
+import { WaitingEventError } from './apply.ts'
 import { Batch, type Sent } from './batch.ts'
 import { type Openness, openness } from './causes.ts'
 import { type CommitRows, decodeOutboxRow, encodeBatch, readSizes } from './commit.ts'
@@ -31,7 +32,7 @@ import { exchangeKey, META_KEY, outboxKey, prefixRange, profileKeyOf, timerKey }
 import { Memory } from './memory.ts'
 import { type Block, STREAM_LETTER, STREAMS, type Stream } from './outbox.ts'
 import { Prefetch } from './prefetch.ts'
-import { Profile } from './profile.ts'
+import { NEVER, Profile } from './profile.ts'
 import { publicIdText } from './public-id.ts'
 import { Relay } from './relay.ts'
 import { copyTaskState, decodeTaskState, emptyTaskState, type TaskState } from './task-state.ts'
@@ -598,6 +599,8 @@ export class Task implements TaskView {
       if (result.wanted) await this.#prefetch.wanted(result.wanted, s.batch)
       else if (result.failed) {
         await this.#forget()
+        // The input is not to blame: it runs once more, and sets the waiting event aside.
+        if (result.failed instanceof WaitingEventError && this.#executor.apply_.refuse(result.failed)) continue
         const thrower = must(this.#queue.shift(), 'the thrower heads the queue')
         if ('key' in thrower) await this.#prefetch.rows([thrower.key])
         this.#setAside(thrower, result.failed ?? error)
@@ -605,6 +608,7 @@ export class Task implements TaskView {
       await this.#commit()
       await this.#inFlight?.done
     }
+    this.#executor.apply_.refuseNone()
   }
 
   /** Drops every decoded row and counter that the failed batch may have touched: the committed rows are the undo. */
@@ -630,6 +634,11 @@ export class Task implements TaskView {
       const row = this.memory.row(input.key)
       const message = row instanceof Profile && row.segments ? { profile: publicIdText(row.publicId) } : undefined
       s.batch.deadLetters.add({ code: 'execution_failed', reason: `${input.kind} of a profile: ${reason}`, at: s.state.now, message })
+      // Whatever touches the profile next arms it again.
+      if (input.kind === 'timer' && row instanceof Profile && row.armedAt === input.due) {
+        row.armedAt = NEVER
+        this.#executor.apply_.touch(row)
+      }
     }
   }
 

@@ -1,8 +1,9 @@
 // What fails is set aside alone, stops its partition, or stops the process: three outcomes, each no larger than it must be.
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { InvariantError } from '../../src/core/assert.ts'
 import type { TributaryError } from '../../src/core/errors.ts'
 import { homeOf, identifierKey } from '../../src/core/identifier.ts'
+import { Affected } from '../../src/engine/membership.ts'
 import { sum } from '../../src/operators/sum.ts'
 import { seeded } from '../identity/random.ts'
 import { crashed, testDisk, turns, within } from './disk.ts'
@@ -35,7 +36,7 @@ const order = (userId: string, messageId: string, total: number, offsetMs = 0): 
 
 async function shop(options: Parameters<typeof harness>[0] = {}): Promise<Harness> {
   const h = await harness(options)
-  await h.engine.setClock(T0)
+  if (options?.clock !== 'wall') await h.engine.setClock(T0)
   await h.engine.putSegment('spenders', { where: { event: 'Order', sum: 'properties.total', gte: 10 } })
   await h.engine.putSegment('buyers', { where: { event: 'Order' } })
   return h
@@ -85,23 +86,113 @@ describe('an event whose application throws', () => {
     await h.close()
   })
 
-  test('when it fails at its future instant, the profile is told of and the others go on', async () => {
+  test('at its future instant is dead-lettered and removed, and its profile goes on', async () => {
     const h = await shop()
-    await h.send(order('u1', 'late', POISON, HOUR), order('u2', 'm2', 10, HOUR))
+    await h.send(order('u1', 'waits', POISON, HOUR), order('u1', 'waits too', 4, HOUR), order('u2', 'm2', 10, HOUR))
     await h.engine.settle()
     const { id } = (await h.engine.profile({ namespace: 'user_id', value: 'u1' })) ?? { id: '' }
     poison(() => new TypeError('no such luck'))
     await h.engine.setClock(T0 + HOUR)
     const letters = (await h.engine.deadLetters({ limit: 10 })).items
-    expect(letters).toMatchObject([
+    expect(letters.map((l) => [l.code, l.reason, l.message])).toEqual([
+      ['execution_failed', 'TypeError: no such luck', { profile: id, messageId: 'waits', event: 'Order' }],
+    ])
+    expect(await messageIds(h, 'u1')).toEqual(['waits too'])
+    await h.send(order('u1', 'm3', 6, HOUR))
+    // A fill meets it no more than an event does.
+    await h.engine.putSegment('rich', {
+      where: { event: 'Order', where: { 'properties.none': { exists: false } }, sum: 'properties.total', gte: 1 },
+    })
+    await h.filled()
+    expect((await h.transitions()).map((t) => `${t.segment} ${t.userId} ${t.cause} ${t.causeId ?? ''}`).sort()).toEqual([
+      'buyers u1 timer waits too',
+      'buyers u2 timer m2',
+      'rich u1 definition ',
+      'rich u2 definition ',
+      'spenders u1 event m3',
+      'spenders u2 timer m2',
+    ])
+    expect((await h.engine.deadLetters({ limit: 10 })).items).toHaveLength(1)
+    expect(h.stopped).toEqual([])
+    await h.close()
+  })
+
+  test('at its future instant is found by an event before its timer fires, and the event counts', async () => {
+    const h = await shop({ clock: 'wall', clockMs: T0 })
+    await h.send(order('u1', 'waits', POISON, HOUR))
+    await h.run(20)
+    poison(() => new TypeError('no such luck'))
+    h.clock.advance(2 * HOUR)
+    await h.send(order('u1', 'm1', 3))
+    await h.run(100)
+    expect((await h.engine.deadLetters({ limit: 10 })).items.map((l) => l.message)).toMatchObject([{ messageId: 'waits' }])
+    expect(await messageIds(h, 'u1')).toEqual(['m1'])
+    await h.close()
+  })
+
+  test.each([1, 4])('at its future instant, after a merge has brought it in, likewise (%i partitions)', async (partitions) => {
+    const h = await shop({ partitions })
+    const anonymous = { ...order('', 'waits', POISON, HOUR), userId: undefined, anonymousId: 'a1' }
+    await h.send(anonymous, order('u1', 'm1', 3))
+    await h.engine.settle()
+    poison(() => new TypeError('no such luck'))
+    await h.engine.setClock(T0 + HOUR - 1)
+    await h.send({ ...order('u1', 'm2', 3), anonymousId: 'a1' })
+    await h.engine.setClock(T0 + HOUR)
+    expect((await h.engine.deadLetters({ limit: 10 })).items.map((l) => l.message)).toMatchObject([{ messageId: 'waits' }])
+    expect(await messageIds(h, 'u1')).toEqual(['m1', 'm2'])
+    expect(h.stopped).toEqual([])
+    await h.close()
+  })
+})
+
+test('what a merge hands over counts once where the batches around it fail', async () => {
+  const h = await shop({ partitions: 4, limits: { batchEvents: 8 } })
+  await h.engine.putSegment('over', { where: { event: 'Order', sum: 'properties.total', gte: 34 } })
+  await h.engine.putSegment('exact', { where: { event: 'Order', sum: 'properties.total', gte: 33 } })
+  poison(() => new TypeError('no such luck'))
+  for (let n = 0; n < 8; n++) {
+    const [known, visitor] = [`k${n}`, `a${n}`]
+    await h.send(
+      { ...order('', `${n} first`, 3), userId: undefined, anonymousId: visitor },
+      { type: 'identify', userId: known, messageId: `${n} known` },
+    )
+    await h.engine.settle()
+    const link = { type: 'identify', userId: known, anonymousId: visitor, messageId: `${n} link` }
+    const orders = Array.from({ length: 30 }, (_, i) => [
+      order(known, `${n} ${i}`, 1),
+      ...(i % 2 === 0 ? [] : [order(known, `${n} ${i} bad`, POISON)]),
+    ])
+    await h.send(link, ...orders.flat())
+    await h.engine.settle()
+    expect((await h.engine.profile({ namespace: 'user_id', value: known }))?.segments).toEqual(['buyers', 'exact', 'spenders'])
+  }
+  await h.close()
+})
+
+describe('a flip that throws', () => {
+  test('is dead-lettered with its profile, which is armed again by whatever touches it next', async () => {
+    const h = await shop()
+    await h.engine.putSegment('lapsed', { where: { event: 'Order', last: { before: '2h' } } })
+    await h.send(order('u1', 'm1', 1))
+    await h.engine.settle()
+    const { id } = (await h.engine.profile({ namespace: 'user_id', value: 'u1' })) ?? { id: '' }
+    const spoilt = vi.spyOn(Affected.prototype, 'settle').mockImplementation(() => {
+      throw new TypeError('no such luck')
+    })
+    await h.engine.setClock(T0 + 2 * HOUR)
+    spoilt.mockRestore()
+    expect((await h.engine.deadLetters({ limit: 10 })).items).toMatchObject([
       { code: 'execution_failed', reason: 'timer of a profile: TypeError: no such luck', message: { profile: id } },
     ])
-    expect((await h.transitions()).map((t) => `${t.segment} ${t.userId}`).sort()).toEqual(['buyers u2', 'spenders u2'])
+    await h.send(order('u1', 'm2', 1, 2 * HOUR))
+    await h.engine.setClock(T0 + 4 * HOUR)
+    expect((await h.transitions()).filter((t) => t.segment === 'lapsed').map((t) => `${t.transition} ${t.at} ${t.cause}`)).toEqual([
+      `entered ${T0 + 2 * HOUR} timer`,
+      `exited ${T0 + 2 * HOUR} event`,
+      `entered ${T0 + 4 * HOUR} timer`,
+    ])
     expect(h.stopped).toEqual([])
-    sum.add = add
-    await h.send(order('u1', 'm3', 1))
-    await h.engine.settle()
-    expect((await h.engine.profile({ namespace: 'user_id', value: 'u1' }))?.segments).toEqual(['buyers', 'spenders'])
     await h.close()
   })
 })

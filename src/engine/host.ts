@@ -8,6 +8,7 @@ import type { Clock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { LogReader, LogWriter } from '../log/log.ts'
 import type { PendingRows } from '../state/pending.ts'
+import type { OutputEnds } from './agreement.ts'
 import type { Sent } from './batch.ts'
 import type { TaskLimits } from './config.ts'
 import { type DefinitionChange, Definitions } from './definitions.ts'
@@ -61,6 +62,8 @@ export interface HostPorts {
   readonly events: LogReader & { advance?(ordinal: number): void }
   readonly journal: { readonly writer: LogWriter; readonly reader: LogReader }
   readonly journalBytes: number
+  /** Where the logs of outputs end. */
+  outputEnds(partition: number): OutputEnds
   openRows(partition: number): Promise<PendingRows>
   /** Lets the event loop turn. */
   pause(since: number): Promise<void>
@@ -94,7 +97,8 @@ export class Host implements HostView {
     for (const partition of this.ports.partitions) {
       const rows = await this.ports.openRows(partition)
       const { limits, events, journal } = this.ports
-      this.tasks.set(partition, new Task({ partition, limits, definitions: this.definitions, events, journal, rows, host }))
+      const outputEnds = this.ports.outputEnds(partition)
+      this.tasks.set(partition, new Task({ partition, limits, definitions: this.definitions, events, journal, outputEnds, rows, host }))
     }
     // All of them, before any sends again what it had sent: messages find their receivers open.
     for (const task of this.tasks.values()) await task.open()

@@ -1,12 +1,14 @@
 // Opens what a host needs in a worker thread, from plain data: the events log read-only, the host's journal, a store per
 // partition.
 import { mkdir } from 'node:fs/promises'
+import { must } from '../core/assert.ts'
 import { type Clock, GuardedClock, systemClock } from '../core/clock.ts'
 import { openFileLog } from '../log/file-log.ts'
 import { openFileLogReader } from '../log/file-log-reader.ts'
 import { openStore, type StoreKind } from '../state/open-store.ts'
 import { PendingRows } from '../state/pending.ts'
 import type { Store } from '../state/store.ts'
+import type { OutputEnds } from './agreement.ts'
 import type { TaskLimits } from './config.ts'
 import type { DefinitionChange } from './definitions.ts'
 import type { HostPorts } from './host.ts'
@@ -28,6 +30,8 @@ export interface HostSetup {
   readonly journalBytes: number
   /** Where the events log is known durable. */
   readonly syncedOrdinal: number
+  /** Where the logs of outputs end, by partition. */
+  readonly outputEnds: readonly OutputEnds[]
   readonly clockStepLimitMs: number
   /** A clock that stands still, for benchmarks that replay the past. */
   readonly clockStandsAt?: number
@@ -66,6 +70,7 @@ export async function openHostPorts(setup: HostSetup): Promise<HostPorts> {
     events,
     journal: { writer, reader },
     journalBytes: setup.journalBytes,
+    outputEnds: (partition) => must(setup.outputEnds[partition], `partition ${partition}`),
     openRows: async (partition) => {
       const path = storeDir(dataDir, partition)
       await mkdir(path, { recursive: true })

@@ -115,7 +115,7 @@ async function openFiles(options: DirectoryOptions, closed: () => Promise<void>)
     definitions,
     outputs,
     freeBytes: () => space.freeBytes,
-    startHosts: (changes, receive) => startWorkers(options, { shared, events, changes }, receive),
+    startHosts: (changes, receive) => startWorkers(options, { shared, events, outputs, changes }, receive),
     closed: async () => {
       space.stop()
       await closed()
@@ -161,7 +161,7 @@ function watchSpace(dir: string, minFreeBytes: number): { readonly freeBytes: nu
 
 async function startWorkers(
   options: DirectoryOptions,
-  known: { shared: Shared; events: FileLogWriter; changes: readonly DefinitionChange[] },
+  known: { shared: Shared; events: FileLogWriter; outputs: Outputs; changes: readonly DefinitionChange[] },
   receive: (message: FromHost) => void,
 ): Promise<HostLink[]> {
   const { limits, hosts } = options
@@ -179,6 +179,7 @@ async function startWorkers(
       journalBytes: options.journalBytes,
       clockStepLimitMs: options.clockStepLimitMs,
       syncedOrdinal: known.events.syncedOrdinal(),
+      outputEnds: Array.from({ length: limits.partitions }, (_, p) => known.outputs.ends(p)),
       ...(options.clockStandsAt === undefined ? {} : { clockStandsAt: options.clockStandsAt }),
     }
     return startWorker(setup, receive, options.fatal)
@@ -261,6 +262,7 @@ export async function openInMemory(
         events: disk.events.reader,
         journal: { writer: journal.writer, reader: journal.reader },
         journalBytes: Number.POSITIVE_INFINITY,
+        outputEnds: (p: number) => outputs.ends(p),
         openRows: (p: number) =>
           PendingRows.open(disk.stores[p] as MemoryStore, { applyMs: limits.applyMs, applyBytes: limits.applyBytes, withMark: META_KEY }),
         pause,

@@ -5,6 +5,7 @@
 // 2. A stream's log has one total order; a cursor is a place in it, and an entry's id leads to one too.
 import { TributaryError } from '../core/errors.ts'
 import type { LogReader, LogRecord, LogWriter } from '../log/log.ts'
+import type { OutputEnds } from './agreement.ts'
 import {
   type Block,
   decodeBlock,
@@ -68,6 +69,12 @@ export class OutputStream<T> {
 
   lastSeq(partition: number): number {
     return this.#last[partition] ?? 0
+  }
+
+  /** As of opening: the last seq of a partition, or undefined when retention has dropped the record that would tell. */
+  end(partition: number): number | undefined {
+    const isDropped = this.#last[partition] === 0 && this.#log.reader.end(partition) > 0
+    return isDropped ? undefined : this.lastSeq(partition)
   }
 
   onAppend(listener: () => void): () => void {
@@ -204,6 +211,11 @@ export class Outputs {
 
   take(stream: Stream, partition: number, payload: Uint8Array, lastSeq: number): Promise<void> {
     return this[stream].take(partition, payload, lastSeq)
+  }
+
+  ends(partition: number): OutputEnds {
+    const { transitions, merges, deadLetters } = this
+    return { transitions: transitions.end(partition), merges: merges.end(partition), deadLetters: deadLetters.end(partition) }
   }
 
   /** Dead letters of intake: an origin of its own, behind those of the partitions. */

@@ -18,6 +18,7 @@ import { decodeMessage } from '../identity/codec.ts'
 import { causesIn, type IdentityMessage } from '../identity/messages.ts'
 import type { LogReader, LogWriter } from '../log/log.ts'
 import type { PendingRows } from '../state/pending.ts'
+import { mustAgree, type OutputEnds } from './agreement.ts'
 import { WaitingEventError } from './apply.ts'
 import { Batch, type Sent } from './batch.ts'
 import { type Openness, openness } from './causes.ts'
@@ -64,6 +65,7 @@ export interface TaskOptions {
   readonly definitions: Definitions
   readonly events: LogReader
   readonly journal: { readonly writer: LogWriter; readonly reader: LogReader }
+  readonly outputEnds: OutputEnds
   readonly rows: PendingRows
   readonly host: TaskHost
 }
@@ -180,7 +182,7 @@ export class Task implements TaskView {
     })
     this.#lastPosition = Math.max(this.#lastPosition, end - 1, this.rows.appliedPosition())
     this.#setState(await this.#readState())
-    this.#mustHaveRead()
+    this.#mustAgree()
     this.#state.claim = counter.claim + 1
     this.#durableN = this.#state.n
     this.#durableMarks = { relayed: { ...this.#state.relayed }, firedThrough: this.#state.firedThrough }
@@ -199,15 +201,15 @@ export class Task implements TaskView {
     this.#beginExecutor()
   }
 
-  /** What was read must still be there: a log that lost its end would give new records the positions of old ones. */
-  #mustHaveRead(): void {
-    const { events, journal } = this.#options
-    const [input, applied] = [recordOf(this.#state.input), this.rows.appliedPosition()]
-    const [inputs, commits] = [events.end(this.partition), journal.reader.end(this.partition)]
-    let what: string | undefined
-    if (input > inputs) what = `events were read up to ${input}, but their log ends at ${inputs}`
-    if (applied >= commits) what = `its store is at journal position ${applied}, but the journal ends at ${commits}`
-    if (what !== undefined) throw new TributaryError('data_corrupt', `partition ${this.partition}: ${what}`)
+  #mustAgree(): void {
+    const { events, journal, outputEnds } = this.#options
+    const ends = {
+      events: events.end(this.partition),
+      journal: journal.reader.end(this.partition),
+      applied: this.rows.appliedPosition(),
+      outputs: outputEnds,
+    }
+    mustAgree(this.partition, this.#state, { input: recordOf(this.#state.input), ends })
   }
 
   /** Sends again what was committed and not known to have arrived. To be called once every task of the host is open. */

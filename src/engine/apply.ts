@@ -62,8 +62,9 @@ export interface Surroundings {
 export class Apply {
   readonly #s: Surroundings
   /** Whose transitions are emitted, and why; `#run` follows when the first one is. */
-  readonly #about: { profile: Profile | undefined; cause: Cause; causeId: string; plan: Plan | undefined } = {
+  readonly #about: { profile: Profile | undefined; userId: string | undefined; cause: Cause; causeId: string; plan: Plan | undefined } = {
     profile: undefined,
+    userId: undefined,
     cause: 'event',
     causeId: '',
     plan: undefined,
@@ -94,6 +95,7 @@ export class Apply {
     const about = this.#about
     about.plan = plan
     about.profile = p
+    about.userId = undefined
     about.cause = cause
     about.causeId = causeId
     this.#run = undefined
@@ -112,9 +114,9 @@ export class Apply {
   }
 
   #beginRun(): TransitionRun {
-    const { profile, cause, causeId } = this.#about
+    const { profile, userId, cause, causeId } = this.#about
     const p = must(profile, 'transitions are emitted about a profile')
-    this.#run = { publicId: p.publicId, userId: p.userId, cause, causeId, decidedAt: this.nowFor(p) }
+    this.#run = { publicId: p.publicId, userId: userId ?? p.userId, cause, causeId, decidedAt: this.nowFor(p) }
     return this.#run
   }
 
@@ -180,7 +182,6 @@ export class Apply {
         memberships.delete(segment)
         continue
       }
-      m.seq = 1
       this.#emit(segment, m, now)
     }
   }
@@ -382,6 +383,8 @@ export class Apply {
     const [survivor, absorbed] = keep === 'into' ? [mine, theirs] : [theirs, mine]
     const leaving = keep === 'into' ? other : p
     this.#because(leaving, 'merge', cause.messageId)
+    // An identifier belongs to one of them: what both seem to have is the other's.
+    if (leaving === p && p.userId === other.userId) this.#about.userId = ''
     for (const [segment, m] of segmentsOf(leaving).memberships) {
       if (m.in) this.#emit(segment, { seq: m.seq + 1, in: false }, now)
     }

@@ -19,8 +19,8 @@ import {
   rowsOf,
   smallestOf,
 } from '../identity/messages.ts'
-import { isIdle, type Leaf, newRoot, type Root } from '../identity/root.ts'
-import { type Context, handle } from '../identity/rules.ts'
+import { holdIdentifier, isIdle, type Leaf, newRoot, type Root } from '../identity/root.ts'
+import { type Absorbed, type Context, handle } from '../identity/rules.ts'
 import { Apply, type Surroundings, segmentsOf } from './apply.ts'
 import { auditKey, busyKey, dedupeKey, groupKey, prefixRange, publicKey } from './keys.ts'
 import { Absent, type Memory } from './memory.ts'
@@ -439,9 +439,12 @@ export class Executor implements Context {
     if (kept.length < batch.rows.length) batch.rows.splice(0, batch.rows.length, ...kept)
   }
 
-  absorb(root: Root, from: { state: Buffer }, cause: CauseRef): void {
+  absorb(root: Root, from: Absorbed, cause: CauseRef): void {
     const p = this.#profile(root.key)
-    const merged = this.apply_.absorb(p, this.#handedOver(from.state, root.key), cause)
+    const handed = this.#handedOver(from.state, root.key)
+    // So that its last transitions tell whose they are.
+    if (handed.contents) for (const held of from.ids) holdIdentifier(handed.contents.root, held)
+    const merged = this.apply_.absorb(p, handed, cause)
     if (!merged) return
     this.#s.batch.merges.add({
       survivor: publicIdText(merged.survivor),

@@ -28,6 +28,7 @@ import {
   type CauseRef,
   type EventMessage,
   type Handover,
+  type HeldIdentifier,
   type IdentityMessage,
   type Known,
   type Linked,
@@ -61,6 +62,7 @@ export interface Absorbed {
   readonly from: ProfileKey
   /** Undefined: it wasn't born. */
   readonly publicId: string | undefined
+  readonly ids: readonly HeldIdentifier[]
   readonly state: Buffer
 }
 
@@ -404,7 +406,7 @@ function onHandover(root: Root, m: Handover, c: Context): void {
   for (const held of handed.ids) holdIdentifier(root, held)
   refuseFromNowOn(root, handed.refused)
   const before = root.publicId
-  c.absorb(root, { from: m.from, publicId: handed.publicId, state: m.state }, cause)
+  c.absorb(root, { from: m.from, publicId: handed.publicId, ids: handed.ids, state: m.state }, cause)
   invariant(root.isBorn === (before !== undefined || handed.publicId !== undefined), 'a born root stays born (8)')
   auditMerge(root, m, before, c)
   if (!m.own) {

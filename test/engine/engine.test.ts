@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { Namespaces } from '../../src/core/namespace.ts'
 import { DAY, HOUR, harness } from './harness.ts'
 
 const T0 = Date.parse('2026-05-01T00:00:00.000Z')
@@ -45,5 +46,31 @@ test('a visitor who logs in keeps her public id; two people become one without c
   expect((await h.engine.profileEvents({ namespace: 'anonymous_id', value: 'a2' }, { limit: 10 }))?.items).toHaveLength(4)
   expect((await h.engine.profile({ namespace: 'profile_id', value: items[0]?.absorbed ?? '' }))?.id).toBe(before?.id)
   expect(h.stopped).toEqual([])
+  await h.close()
+})
+
+test('the exits of an absorbed profile tell the user that it was, whichever of the two goes on', async () => {
+  const namespaces = new Namespaces({ namespaces: [{ name: 'email' }, { name: 'user_id' }, { name: 'anonymous_id' }] })
+  const h = await harness({ namespaces })
+  await h.engine.setClock(T0)
+  await h.engine.putSegment('viewers', { where: { event: 'View' } })
+  const view = (messageId: string, ids: object): object => ({ type: 'track', event: 'View', messageId, timestamp: iso(T0), ...ids })
+  const mail = (email: string): object => ({ context: { traits: { email } } })
+  // Founded by an address, a profile takes in one founded by a user id: first the younger, then the older of two.
+  await h.send(view('m1', mail('a@x.org')), view('m2', { userId: 'u2' }))
+  await h.engine.settle()
+  await h.engine.setClock(T0 + HOUR)
+  await h.send(view('m3', { userId: 'u1' }), view('m4', mail('b@x.org')))
+  await h.engine.settle()
+  await h.send(view('m5', { userId: 'u1', ...mail('a@x.org') }), view('m6', { userId: 'u2', ...mail('b@x.org') }))
+  await h.engine.settle()
+  const of = async (id: string): Promise<string> => (await h.transitions()).find((t) => t.causeId === id)?.profile ?? ''
+  const exits = (await h.transitions()).filter((t) => t.transition === 'exited')
+  expect(exits.map((t) => [t.profile, t.cause, t.userId]).sort()).toEqual(
+    [
+      [await of('m3'), 'merge', 'u1'],
+      [await of('m4'), 'merge', undefined],
+    ].sort(),
+  )
   await h.close()
 })

@@ -54,7 +54,6 @@ export function limitsFor(b: Pick<EngineBench, 'partitions' | 'hosts'>): TaskLim
     dedupeWindowMs: 3 * day,
     timelineRetentionMs: 400 * day,
     timelineEvents: 10_000,
-    futureLimitMs: day,
     batchEvents: 500,
     batchBytes: 4 * MB,
     sliceMs: 2,

@@ -80,7 +80,6 @@ export function engineOptions(config: Config, namespaces: Namespaces): Omit<Dire
       dedupeWindowMs: config.dedupeWindow,
       timelineRetentionMs: config.timelineRetention,
       timelineEvents: config.timelineEvents,
-      futureLimitMs: config.futureLimit,
       batchEvents: config.batchEvents,
       batchBytes: config.batchBytes,
       sliceMs: config.sliceMs,

@@ -8,7 +8,6 @@ export interface TaskLimits {
   readonly dedupeWindowMs: number
   readonly timelineRetentionMs: number
   readonly timelineEvents: number
-  readonly futureLimitMs: number
   readonly batchEvents: number
   readonly batchBytes: number
   readonly sliceMs: number

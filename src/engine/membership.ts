@@ -14,7 +14,7 @@ import type { PlanAccumulator, PlanGroup } from './plan-group.ts'
 import type { CompiledSegment, Truths } from './segment-tree.ts'
 
 export interface Membership {
-  seq: number
+  readonly seq: number
   readonly in: boolean
 }
 

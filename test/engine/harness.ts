@@ -65,7 +65,6 @@ export async function harness(options: HarnessOptions = {}): Promise<Harness> {
     dedupeWindowMs: 3 * DAY,
     timelineRetentionMs: 400 * DAY,
     timelineEvents: 10_000,
-    futureLimitMs: DAY,
     batchEvents: 1000,
     batchBytes: 4 << 20,
     sliceMs: 1e9,
@@ -98,7 +97,7 @@ export async function harness(options: HarnessOptions = {}): Promise<Harness> {
   })
   const map = (messages: object[]): EventRecord[] => {
     const body = Buffer.from(JSON.stringify({ batch: messages }))
-    const context = { acceptedAt: engine.acceptanceTime(), sourcePriority: 100, namespaces, futureLimit: limits.futureLimitMs }
+    const context = { acceptedAt: engine.acceptanceTime(), sourcePriority: 100, namespaces, futureLimit: DAY }
     const { events, rejected } = readAndMap(body, { dialect: 'segment', type: undefined }, context)
     if (rejected.length > 0) throw new Error(`rejected: ${JSON.stringify(rejected)}`)
     return events

@@ -36,6 +36,8 @@ export class Batch {
   oldestStamp = Number.POSITIVE_INFINITY
   inputs = 0
   events = 0
+  /** States that lost what a condition may notice. */
+  inexact = 0
   /** Work counters, for tests and metrics. */
   transitionsEmitted = 0
 

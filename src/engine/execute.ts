@@ -21,6 +21,7 @@ import {
 } from '../identity/messages.ts'
 import { holdIdentifier, isIdle, type Leaf, newRoot, type Root } from '../identity/root.ts'
 import { type Absorbed, type Context, handle } from '../identity/rules.ts'
+import { inexactTimes } from '../operators/inexact.ts'
 import { Apply, type Surroundings, segmentsOf } from './apply.ts'
 import { auditKey, busyKey, dedupeKey, groupKey, prefixRange, publicKey } from './keys.ts'
 import { Absent, type Memory } from './memory.ts'
@@ -94,7 +95,9 @@ export class Executor implements Context {
     batch.inputs++
     const cause = input.kind === 'event' ? input.cause : input.kind === 'exchange' ? input.message.cause : undefined
     if (cause && cause.stamp < batch.oldestStamp) batch.oldestStamp = cause.stamp
+    const inexact = inexactTimes()
     this.#run(input)
+    batch.inexact += inexactTimes() - inexact
     return undefined
   }
 

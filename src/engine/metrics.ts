@@ -15,6 +15,7 @@ const COUNTERS: readonly (readonly [name: string, help: string, key: string])[] 
   ['tributary_journal_bytes_total', 'Bytes given to the journal since start', 'journalBytes'],
   ['tributary_rows_read_total', 'Rows asked of the store since start', 'rowsRead'],
   ['tributary_batches_cut_total', 'Batches cut because an input wanted more rows', 'cuts'],
+  ['tributary_conditions_inexact_total', "Times since start that a profile's state lost what a condition may notice", 'inexact'],
   ['tributary_execution_failures_total', 'Batches that threw and were run again input by input', 'failures'],
 ]
 

@@ -20,6 +20,11 @@ interface Until {
   readonly forgets: boolean
 }
 
+/** Whether a condition of this accumulator asks for what happened before `from`. Without a window it asks for all time. */
+export function looksBefore({ operator, conditions }: PlanAccumulator, from: number, now: number): boolean {
+  return operator !== undefined && conditions.some(({ reading: { need } }) => need.windowMs === 0 || now - need.windowMs < from)
+}
+
 /** Adds the timeline to some accumulators, each from empty; those that nothing matches are left out. */
 export function statesFrom(plan: Plan, timeline: Iterable<EventView>, wanted: ReadonlySet<PlanAccumulator>, until: Until): States {
   const states = new Map<PlanAccumulator, unknown>()

@@ -11,6 +11,7 @@ import { invariant, must } from '../core/assert.ts'
 import { fromBinary, type Reader, type Writer } from '../core/bytes.ts'
 import type { Json, JsonObject } from '../core/event.ts'
 import type { Where } from '../operators/definition.ts'
+import { noteInexact } from '../operators/inexact.ts'
 import { NEVER } from '../operators/operator.ts'
 import { listOf, Several, valueAt } from '../operators/path.ts'
 import { previewPlan } from './definitions.ts'
@@ -18,7 +19,7 @@ import { GroupState, type Slot } from './group-state.ts'
 import { Affected, type Emit, type Member, Memberships, readConditions, readDue, readTrait } from './membership.ts'
 import type { Plan } from './plan.ts'
 import type { EventView, PlanAccumulator, PlanGroup } from './plan-group.ts'
-import { NO_STATES, rebuildSlots, replaceState, type States, statesFrom } from './refill.ts'
+import { looksBefore, NO_STATES, rebuildSlots, replaceState, type States, statesFrom } from './refill.ts'
 import type { ConditionRef } from './segment-tree.ts'
 
 export interface TraitsView {
@@ -211,7 +212,11 @@ export function fill(plan: Plan, state: SegmentState, step: FillStep): void {
     else refillGroup(state, group, { fresh, since, now: step.now })
   }
   const from = step.timelineFrom ?? 0
-  if (changes.needsTimeline && from > 0) state.addGap({ after: since, upTo: plan.version, from })
+  if (changes.needsTimeline && from > 0) {
+    state.addGap({ after: since, upTo: plan.version, from })
+    const filled = changes.groups.flatMap(({ accumulators }) => accumulators.filter((a) => a.filledAt > since))
+    if (filled.some((a) => looksBefore(a, from, step.now))) noteInexact()
+  }
   state.version = plan.version
   state.refreshFlips()
   for (const [number] of state.memberships) {
@@ -327,7 +332,10 @@ export function rebuild(plan: Plan, state: SegmentState, groups: readonly number
     rebuildSlots(plan, group, accumulators, step)
     state.flipsAt = -NEVER
     const upTo = Math.max(...accumulators.map((a) => a.filledAt))
-    if ((step.timelineFrom ?? 0) > 0) state.addGap({ after: 0, upTo, from: step.timelineFrom ?? 0 })
+    const from = step.timelineFrom ?? 0
+    if (from <= 0) continue
+    state.addGap({ after: 0, upTo, from })
+    if (accumulators.some((a) => looksBefore(a, from, step.now))) noteInexact()
   }
 }
 

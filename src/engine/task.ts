@@ -94,6 +94,7 @@ export class Task implements TaskView {
     cuts: 0,
     failures: 0,
     appliedRows: 0,
+    inexact: 0,
   }
   phase: TaskPhase = 'opening'
   stopReason: Error | undefined
@@ -500,6 +501,7 @@ export class Task implements TaskView {
     this.metrics.inputs += batch.inputs
     this.metrics.events += batch.events
     this.metrics.transitions += batch.transitionsEmitted
+    this.metrics.inexact += batch.inexact
   }
 
   /** Every timer due by then has fired: neither in the heap, nor in the queue, nor still in the store. */

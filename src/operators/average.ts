@@ -7,7 +7,7 @@ import type { AggregateCondition, Comparators } from './definition.ts'
 import { durationMs } from './duration.ts'
 import { type EventCondition, type Keep, MAX_ENTRIES, NEVER, NO_NEED, type Operator, type Reading, type Truth } from './operator.ts'
 import { mergeValues } from './sum.ts'
-import { decodeLostAt, decodeTimes, encodeLostAt, encodeTimes, firstNewer, interleave, placeOf } from './window.ts'
+import { decodeLostAt, decodeTimes, encodeLostAt, encodeTimes, firstNewer, interleave, loseUpTo, placeOf } from './window.ts'
 
 export interface AverageState {
   total: Decimal
@@ -21,7 +21,7 @@ export interface AverageState {
 function trim(state: AverageState, { need, now }: Keep): void {
   const expired = firstNewer(state.times, now - need.windowMs)
   const drop = Math.max(expired, state.times.length - MAX_ENTRIES)
-  if (drop > expired) state.lostAt = Math.max(state.lostAt, state.times[drop - 1] as number)
+  if (drop > expired) loseUpTo(state, state.times[drop - 1] as number)
   if (drop === 0) return
   state.times.splice(0, drop)
   state.amounts.splice(0, drop)

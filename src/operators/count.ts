@@ -7,7 +7,7 @@ import { Matcher, numbersIn, onlyAtLeast } from './compare.ts'
 import type { Comparators, CountCondition } from './definition.ts'
 import { durationMs } from './duration.ts'
 import { type EventCondition, type Keep, MAX_ENTRIES, NEVER, NO_NEED, type Operator, type Reading, type Truth } from './operator.ts'
-import { decodeLostAt, decodeTimes, encodeLostAt, encodeTimes, firstNewer, interleave, placeOf } from './window.ts'
+import { decodeLostAt, decodeTimes, encodeLostAt, encodeTimes, firstNewer, interleave, loseUpTo, placeOf } from './window.ts'
 
 export interface CountState {
   total: number
@@ -30,7 +30,7 @@ function trim(state: CountState, { need, now }: Keep): void {
   const expired = firstNewer(times, now - need.windowMs)
   const drop = Math.max(expired, times.length - room)
   if (drop === 0) return
-  if (drop > expired && need.newest > MAX_ENTRIES) state.lostAt = Math.max(state.lostAt, times[drop - 1] as number)
+  if (drop > expired && need.newest > MAX_ENTRIES) loseUpTo(state, times[drop - 1] as number)
   times.splice(0, drop)
 }
 

@@ -12,7 +12,7 @@ import { isCountable } from './decimal.ts'
 import type { AggregateCondition, Comparators } from './definition.ts'
 import { durationMs } from './duration.ts'
 import { type EventCondition, type Keep, MAX_ENTRIES, NEVER, NO_NEED, type Operator, type Reading, type Truth } from './operator.ts'
-import { decodeLostAt, decodeTimes, encodeLostAt, encodeTimes, firstNewer, placeOf } from './window.ts'
+import { decodeLostAt, decodeTimes, encodeLostAt, encodeTimes, firstNewer, loseUpTo, placeOf } from './window.ts'
 
 export interface DistinctState {
   /** Oldest first; `keys[i]` was last seen at `times[i]`. */
@@ -46,7 +46,7 @@ function place(state: DistinctState, at: number, key: string): void {
 function trim(state: DistinctState, { need, now }: Keep): void {
   const expired = firstNewer(state.times, now - need.windowMs)
   const drop = Math.max(expired, state.times.length - Math.min(need.newest, MAX_ENTRIES))
-  if (drop > expired && need.newest > MAX_ENTRIES) state.lostAt = Math.max(state.lostAt, state.times[drop - 1] as number)
+  if (drop > expired && need.newest > MAX_ENTRIES) loseUpTo(state, state.times[drop - 1] as number)
   if (drop === 0) return
   state.times.splice(0, drop)
   state.keys.splice(0, drop)

@@ -9,7 +9,7 @@ import { isCountable } from './decimal.ts'
 import type { AggregateCondition, Comparators } from './definition.ts'
 import { durationMs } from './duration.ts'
 import { type EventCondition, type Keep, MAX_ENTRIES, NEVER, NO_NEED, type Operator, type Reading, type Truth } from './operator.ts'
-import { decodeLostAt, decodeTimes, encodeLostAt, encodeTimes, firstNewer, placeOf } from './window.ts'
+import { decodeLostAt, decodeTimes, encodeLostAt, encodeTimes, firstNewer, loseUpTo, placeOf } from './window.ts'
 
 export interface ExtremeState {
   /** Of all time. */
@@ -104,7 +104,7 @@ function extreme(kind: 'min' | 'max', exceeds: (a: number, b: number) => boolean
   function trim(state: ExtremeState, { need, now }: Keep): void {
     const expired = firstNewer(state.times, now - need.windowMs)
     const drop = Math.max(expired, state.times.length - MAX_ENTRIES)
-    if (drop > expired) state.lostAt = Math.max(state.lostAt, state.times[drop - 1] as number)
+    if (drop > expired) loseUpTo(state, state.times[drop - 1] as number)
     if (drop === 0) return
     state.times.splice(0, drop)
     state.values.splice(0, drop)

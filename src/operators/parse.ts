@@ -6,6 +6,7 @@ import { TributaryError } from '../core/errors.ts'
 import { compareTexts } from './compare.ts'
 import type { Comparators, Condition, EventFilter, Recency, Scalar, Where } from './definition.ts'
 import { durationMs, instantOf } from './duration.ts'
+import { MAX_ENTRIES } from './operator.ts'
 import { compilePattern } from './regex.ts'
 
 /** What a definition may hold at most. */
@@ -22,8 +23,8 @@ export const LIMITS = {
   pathComponents: 20,
   /** Ten years. */
   windowMs: 3660 * 86_400_000,
-  /** Of a count within a window, which keeps as many instants per profile. */
-  windowedCount: 10_000,
+  /** Of a count within a window, which needs as many instants per profile, or one more, to be exact. */
+  windowedCount: MAX_ENTRIES - 1,
   /** Of the whole definition as JSON. */
   characters: 512 * 1024,
 } as const

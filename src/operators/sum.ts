@@ -22,7 +22,7 @@ import {
 import type { AggregateCondition, Comparators } from './definition.ts'
 import { durationMs } from './duration.ts'
 import { type EventCondition, type Keep, MAX_ENTRIES, NEVER, NO_NEED, type Operator, type Reading, type Truth } from './operator.ts'
-import { decodeLostAt, decodeTimes, encodeLostAt, encodeTimes, firstNewer, interleave, placeOf } from './window.ts'
+import { decodeLostAt, decodeTimes, encodeLostAt, encodeTimes, firstNewer, interleave, loseUpTo, placeOf } from './window.ts'
 
 export interface SumState {
   total: Decimal
@@ -64,7 +64,7 @@ function trim(state: SumState, { need, now }: Keep): void {
   }
   const excess = state.times.length - MAX_ENTRIES
   if (excess > 0) {
-    state.lostAt = Math.max(state.lostAt, state.times[excess - 1] as number)
+    loseUpTo(state, state.times[excess - 1] as number)
     drop(state, excess)
   }
 }
@@ -73,7 +73,7 @@ const hasForgotten = (state: SumState, { need, now }: Keep): boolean => state.fo
 
 /** Where a state that has forgotten takes a negative amount all the same (there was no timeline), it says that it lacks entries. */
 function admitGaps(state: SumState, keep: Keep): void {
-  if (state.negatives > 0 && hasForgotten(state, keep)) state.lostAt = Math.max(state.lostAt, state.forgottenAt)
+  if (state.negatives > 0 && hasForgotten(state, keep) && state.lostAt < state.forgottenAt) loseUpTo(state, state.forgottenAt)
 }
 
 class WindowReading implements Reading<SumState> {

@@ -1,5 +1,6 @@
 // Entries sorted by time, oldest first: what windowed operators keep. Plain arrays, as most hold a handful.
 import type { Reader, Writer } from '../core/bytes.ts'
+import { noteInexact } from './inexact.ts'
 
 /** Where an entry at `at` goes: behind all that are not newer. */
 export function placeOf(times: readonly number[], at: number): number {
@@ -60,6 +61,12 @@ export function decodeTimes(r: Reader): number[] {
     times.push(last)
   }
   return times
+}
+
+/** Entries of this state up to `at` are missing from now on, and a reading may notice. */
+export function loseUpTo(state: { lostAt: number }, at: number): void {
+  state.lostAt = Math.max(state.lostAt, at)
+  noteInexact()
 }
 
 /** An instant at or before which entries may be missing; 0 stands for none. */

@@ -1,6 +1,8 @@
 // What is kept for how long: repeats are caught for the dedupe window, timelines are trimmed, memory stays within its budget.
 import { describe, expect, test } from 'vitest'
 import { must } from '../../src/core/assert.ts'
+import { MAX_ENTRIES } from '../../src/operators/operator.ts'
+import { LIMITS, parseWhere } from '../../src/operators/parse.ts'
 import { seeded } from '../identity/random.ts'
 import { crashed, testDisk, turns, within } from './disk.ts'
 import { DAY, type Harness, HOUR, harness } from './harness.ts'
@@ -118,6 +120,62 @@ describe('timelines', () => {
     await h.engine.settle()
     expect((await h.engine.profile({ namespace: 'user_id', value: 'u2' }))?.segments).toEqual(['ever'])
     expect(await messageIds(h, 'u2')).toEqual([])
+    await h.close()
+  })
+})
+
+describe('what a condition may notice is not lost silently', () => {
+  const inexact = async (h: Harness): Promise<number> =>
+    [...(await h.engine.metrics()).matchAll(/^tributary_conditions_inexact_total\{[^}]*\} (\d+)/gm)].reduce(
+      (sum, [, n]) => sum + Number(n),
+      0,
+    )
+  const SENT = 5000
+  const sendAll = async (h: Harness): Promise<void> => {
+    for (let i = 0; i < SENT; i += 1000) await h.send(...Array.from({ length: 1000 }, (_, k) => visit(`m${i + k}`, T0 - i - k)))
+    await h.engine.settle()
+  }
+
+  test('the largest count within a window that may be asked for is exact', async () => {
+    const h = await harness()
+    await h.engine.setClock(T0)
+    const most = { event: 'Visit', within: '1h', count: { gte: LIMITS.windowedCount } }
+    await h.engine.putSegment('most', { where: parseWhere(most) })
+    await h.engine.putSegment('no more', { where: parseWhere({ ...most, count: { lte: LIMITS.windowedCount } }) })
+    await sendAll(h)
+    expect(await inexact(h)).toBe(0)
+    // The events are a millisecond apart: so many of them are left an hour after the one before.
+    const last = T0 + HOUR - LIMITS.windowedCount
+    await h.engine.setClock(last - 1)
+    expect((await h.engine.profile({ namespace: 'user_id', value: 'u1' }))?.segments).toEqual(['most'])
+    await h.engine.setClock(last)
+    expect((await h.engine.profile({ namespace: 'user_id', value: 'u1' }))?.segments).toEqual(['most', 'no more'])
+    await h.engine.setClock(last + 1)
+    expect((await h.engine.profile({ namespace: 'user_id', value: 'u1' }))?.segments).toEqual(['no more'])
+    await h.close()
+  })
+
+  test('an average over more entries than are kept, and a fill from a timeline that does not reach back, are counted', async () => {
+    const h = await harness({ limits: { timelineRetentionMs: 10 * DAY } })
+    await h.engine.setClock(T0)
+    await h.engine.putSegment('average', { where: { event: 'Visit', within: '1d', avg: 'properties.n', gte: 3 } })
+    await h.send({ ...visit('other', T0, 'u2'), properties: { n: 1 } })
+    await h.engine.settle()
+    expect(await inexact(h)).toBe(0)
+    const page = (from: number): object[] =>
+      Array.from({ length: 1000 }, (_, k) => ({ ...visit(`m${from + k}`, T0), properties: { n: 1 } }))
+    for (let i = 0; i < SENT; i += 1000) await h.send(...page(i))
+    await h.engine.settle()
+    expect(await inexact(h)).toBe(SENT - MAX_ENTRIES)
+    await h.send(visit('old', T0 - 11 * DAY, 'u2'))
+    await h.engine.putSegment('within', { where: { event: 'Visit', where: ANY, within: '10d' } })
+    await h.filled()
+    expect(await inexact(h)).toBe(SENT - MAX_ENTRIES)
+    await h.engine.putSegment('whenever', {
+      where: { event: 'Visit', where: { 'properties.other': { exists: false } }, count: { gte: 2 } },
+    })
+    await h.filled()
+    expect(await inexact(h)).toBe(SENT - MAX_ENTRIES + 1)
     await h.close()
   })
 })

@@ -3,10 +3,10 @@
 // Owns its tasks, their journal and the tick of their timers; does not own logs of events or outputs.
 //
 // 1. Messages between partitions of one host stay in it; all others go through the main thread, in order.
-// 2. An answer to a question is sent only when all that it shows is durable.
+// 2. An answer to a question is sent only when all that it shows is durable, and this process owns what it was read from.
 import type { Clock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
-import type { LogReader, LogWriter } from '../log/log.ts'
+import type { LogReader } from '../log/log.ts'
 import type { PendingRows } from '../state/pending.ts'
 import type { OutputEnds } from './agreement.ts'
 import type { Sent } from './batch.ts'
@@ -14,6 +14,7 @@ import type { TaskLimits } from './config.ts'
 import { type DefinitionChange, Definitions } from './definitions.ts'
 import type { HostView } from './host-view.ts'
 import { recordOf } from './inputs.ts'
+import type { HostJournal } from './journal-port.ts'
 import type { Stream } from './outbox.ts'
 import { answer } from './query.ts'
 import type { Answer, Question } from './questions.ts'
@@ -60,7 +61,7 @@ export interface HostPorts {
   readonly shared: Shared
   readonly definitions: readonly DefinitionChange[]
   readonly events: LogReader & { advance?(ordinal: number): void }
-  readonly journal: { readonly writer: LogWriter; readonly reader: LogReader }
+  readonly journal: HostJournal
   readonly journalBytes: number
   /** Where the logs of outputs end. */
   outputEnds(partition: number): OutputEnds
@@ -96,7 +97,8 @@ export class Host implements HostView {
     const host = this.#taskHost()
     for (const partition of this.ports.partitions) {
       const rows = await this.ports.openRows(partition)
-      const { limits, events, journal } = this.ports
+      const { limits, events } = this.ports
+      const journal = this.ports.journal.of(partition)
       const outputEnds = this.ports.outputEnds(partition)
       this.tasks.set(partition, new Task({ partition, limits, definitions: this.definitions, events, journal, outputEnds, rows, host }))
     }
@@ -195,10 +197,10 @@ export class Host implements HostView {
 
   async #cutJournal(): Promise<void> {
     const { journal, journalBytes } = this.ports
-    if (journal.writer.bytes() < journalBytes / 2) return
+    if (journal.bytes() < journalBytes / 2) return
     for (const [partition, task] of this.tasks) {
       const position = await task.barrier()
-      await journal.writer.release(partition, position)
+      await journal.release(partition, position)
     }
   }
 
@@ -225,7 +227,7 @@ export class Host implements HostView {
         this.#confirm(message.origin, message.target, message.seq)
         return
       case 'question':
-        answer(this, message.question).then(
+        this.#answer(message.question).then(
           (result) => this.#post({ t: 'answer', id: message.id, answer: result }),
           (error: unknown) => this.#post({ t: 'answer', id: message.id, error: failureOf(error) }),
         )
@@ -240,6 +242,17 @@ export class Host implements HostView {
           (error: unknown) => this.#post({ t: 'answer', id: message.id, error: failureOf(error) }),
         )
     }
+  }
+
+  /** Answers, unless one of the partitions has got another owner meanwhile: then the rows here may be older than others' answers. */
+  async #answer(question: Question): Promise<Answer> {
+    const running = [...this.tasks.values()].filter((task) => task.phase === 'running')
+    const result = await answer(this, question)
+    for (const task of running) {
+      const owned = task.owned()
+      if (owned) await owned
+    }
+    return result
   }
 
   /** The events log is durable up to here: the tasks read on once the reader has caught up. */
@@ -293,7 +306,7 @@ export class Host implements HostView {
     this.#closing = true
     for (const stop of this.#stopTicks) stop()
     await Promise.all([...this.tasks.values()].map((task) => task.close()))
-    await this.ports.journal.writer.close()
+    await this.ports.journal.close()
     await this.ports.closed()
   }
 }

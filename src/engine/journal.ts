@@ -76,12 +76,12 @@ export class CommitCounter {
 
 const REPLAY_LIMITS = { maxRecords: 1000, maxBytes: 8 << 20 }
 
-/** Reads a partition's commits from `from` to the end, in order. */
+/** Reads a partition's commits from `from` to the end, in order, waiting for what `visit` returns. */
 export async function replayCommits(
   journal: LogReader,
   partition: number,
   from: number,
-  visit: (commit: Commit, position: number) => void,
+  visit: (commit: Commit, position: number) => void | Promise<void>,
 ): Promise<number> {
   let position = Math.max(from, journal.first(partition))
   if (from < journal.first(partition)) {
@@ -94,7 +94,7 @@ export async function replayCommits(
     const records = await journal.read(partition, position, REPLAY_LIMITS)
     if (records.length === 0) return position
     for (const record of records) {
-      visit(decodeCommit(record.payload), record.position)
+      await visit(decodeCommit(record.payload), record.position)
       position = record.position + 1
     }
   }

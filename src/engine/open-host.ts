@@ -12,6 +12,7 @@ import type { OutputEnds } from './agreement.ts'
 import type { TaskLimits } from './config.ts'
 import type { DefinitionChange } from './definitions.ts'
 import type { HostPorts } from './host.ts'
+import { embeddedJournal } from './journal-embedded.ts'
 import { META_KEY } from './keys.ts'
 import { eventsDir, journalDir, storeDir } from './layout.ts'
 import { Shared } from './shared.ts'
@@ -68,7 +69,7 @@ export async function openHostPorts(setup: HostSetup): Promise<HostPorts> {
     shared: new Shared(setup.hosts, limits.partitions, setup.shared),
     definitions: setup.definitions,
     events,
-    journal: { writer, reader },
+    journal: embeddedJournal({ writer, reader }),
     journalBytes: setup.journalBytes,
     outputEnds: (partition) => must(setup.outputEnds[partition], `partition ${partition}`),
     openRows: async (partition) => {

@@ -21,6 +21,7 @@ import type { TaskLimits } from './config.ts'
 import type { DefinitionChange } from './definitions.ts'
 import { EmbeddedEngine } from './embedded.ts'
 import { type FromHost, Host, type ToHost } from './host.ts'
+import { embeddedJournal } from './journal-embedded.ts'
 import { META_KEY } from './keys.ts'
 import { eventsDir, partitionsOf } from './layout.ts'
 import { errorOf } from './links.ts'
@@ -260,7 +261,7 @@ export async function openInMemory(
         shared,
         definitions,
         events: disk.events.reader,
-        journal: { writer: journal.writer, reader: journal.reader },
+        journal: embeddedJournal(journal),
         journalBytes: Number.POSITIVE_INFINITY,
         outputEnds: (p: number) => outputs.ends(p),
         openRows: (p: number) =>

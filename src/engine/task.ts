@@ -2,10 +2,10 @@
 // Owns the loop, the pipeline of commits and the failure rules; the rules of execution are in execute.ts.
 //
 //   opening ──▶ running ──▶ stopping ──▶ closed
-//                  └──────▶ stopped  (a broken invariant; nothing more is committed)
+//                  └──────▶ stopped  (a broken invariant, or another owner; nothing more is committed)
 //
 // 1. At most one commit is in flight, and one batch executed behind it.
-// 2. Nothing is relayed, confirmed or shown before the commit that holds it is durable.
+// 2. Nothing is relayed, confirmed or shown before the commit that holds it is durable, or once another process owns the partition.
 // 3. When execute throws, what the batch dirtied is dropped and read anew, the batch runs input by input, and only the thrower
 //    is set aside. A throwing message or control record, and every broken invariant, stops the partition.
 // 4. The store follows the journal: rows wait in memory and are applied in stretches; execution waits when they pile up.
@@ -16,7 +16,7 @@ import { TributaryError } from '../core/errors.ts'
 import type { ProfileKey } from '../core/identifier.ts'
 import { decodeMessage } from '../identity/codec.ts'
 import { causesIn, type IdentityMessage } from '../identity/messages.ts'
-import type { LogReader, LogWriter } from '../log/log.ts'
+import type { LogReader } from '../log/log.ts'
 import type { PendingRows } from '../state/pending.ts'
 import { mustAgree, type OutputEnds } from './agreement.ts'
 import { WaitingEventError } from './apply.ts'
@@ -28,7 +28,8 @@ import type { Definitions } from './definitions.ts'
 import { Executor, type ExecutorSurroundings, type Input } from './execute.ts'
 import { Gather } from './gather.ts'
 import { recordOf } from './inputs.ts'
-import { CommitCounter, encodeCommit, replayCommits } from './journal.ts'
+import { encodeCommit } from './journal.ts'
+import { OwnedGate, type TaskJournal } from './journal-port.ts'
 import { exchangeKey, META_KEY, outboxKey, prefixRange, profileKeyOf, timerKey } from './keys.ts'
 import { Memory } from './memory.ts'
 import { type Block, STREAM_LETTER, STREAMS, type Stream } from './outbox.ts'
@@ -64,7 +65,7 @@ export interface TaskOptions {
   readonly limits: TaskLimits
   readonly definitions: Definitions
   readonly events: LogReader
-  readonly journal: { readonly writer: LogWriter; readonly reader: LogReader }
+  readonly journal: TaskJournal
   readonly outputEnds: OutputEnds
   readonly rows: PendingRows
   readonly host: TaskHost
@@ -106,6 +107,7 @@ export class Task implements TaskView {
   readonly #prefetch: Prefetch
   readonly #gather: Gather
   #relay: Relay
+  readonly #gate: OwnedGate
   #queue: Input[] = []
   /** The first input of the queue has wanted rows, which are loaded by now. */
   #isCut = false
@@ -163,6 +165,7 @@ export class Task implements TaskView {
     this.#prefetch = new Prefetch(this)
     this.#gather = new Gather(this, options.events)
     this.#relay = new Relay({ relay: () => {}, exchange: () => {} }, this.#state)
+    this.#gate = new OwnedGate(options.journal)
   }
 
   get state(): Readonly<TaskState> {
@@ -174,17 +177,23 @@ export class Task implements TaskView {
   /** Reads back the truth: store, then the journal behind it; then what was not yet relayed goes out again. */
   async open(): Promise<void> {
     invariant(this.phase === 'opening', 'a task is opened once')
-    const { journal } = this.#options
     const stored = await this.#readState()
-    const counter = new CommitCounter(stored.claim, stored.n)
-    const end = await replayCommits(journal.reader, this.partition, this.rows.appliedPosition() + 1, (commit, position) => {
-      if (counter.counts(commit)) this.rows.commit(position, commit.rows, commit.deletedRanges)
-      this.#lastPosition = position
+    // Wherever the store is brought to, that is a commit's position (journal-claimed.ts 2).
+    this.#lastPosition = this.rows.appliedPosition()
+    const claim = await this.#options.journal.open({
+      from: this.#lastPosition + 1,
+      claim: stored.claim,
+      n: stored.n,
+      visit: (commit, position) => {
+        this.rows.commit(position, commit.rows, commit.deletedRanges)
+        this.#lastPosition = position
+        return this.rows.isFull ? this.rows.apply(position) : undefined
+      },
+      lost: (error) => this.#stop(error),
     })
-    this.#lastPosition = Math.max(this.#lastPosition, end - 1, this.rows.appliedPosition())
     this.#setState(await this.#readState())
     this.#mustAgree()
-    this.#state.claim = counter.claim + 1
+    this.#state.claim = claim
     this.#durableN = this.#state.n
     this.#durableMarks = { relayed: { ...this.#state.relayed }, firedThrough: this.#state.firedThrough }
     this.#committedInput = this.#state.input
@@ -193,8 +202,8 @@ export class Task implements TaskView {
     await this.#readUnconfirmed()
     this.#relay = new Relay(
       {
-        relay: (stream, payload, lastSeq) => this.#host.relay(this.partition, stream, payload, lastSeq),
-        exchange: (sent) => this.#host.exchange(this.partition, sent),
+        relay: (stream, payload, lastSeq) => this.#gate.pass(() => this.#host.relay(this.partition, stream, payload, lastSeq)),
+        exchange: (sent) => this.#gate.pass(() => this.#host.exchange(this.partition, sent)),
       },
       this.#state,
     )
@@ -206,7 +215,7 @@ export class Task implements TaskView {
     const { events, journal, outputEnds } = this.#options
     const ends = {
       events: events.end(this.partition),
-      journal: journal.reader.end(this.partition),
+      journal: journal.end(),
       applied: this.rows.appliedPosition(),
       outputs: outputEnds,
     }
@@ -215,6 +224,7 @@ export class Task implements TaskView {
 
   /** Sends again what was committed and not known to have arrived. To be called once every task of the host is open. */
   async relayAgain(): Promise<void> {
+    if (this.phase === 'stopped') return
     this.#relay.commit(await this.#unrelayed(), this.#unconfirmed, this.#state.seqs)
     this.#unconfirmed = []
     // Only now is it known what is open: time may follow the clock from here on.
@@ -296,9 +306,10 @@ export class Task implements TaskView {
 
   /** Begins, once all tasks of the host have sent again: what they repeated was dropped here, so they are told how far we are. */
   start(): void {
+    if (this.phase === 'stopped') return
     invariant(this.phase === 'opening', 'a task is started once, after opening')
     this.phase = 'running'
-    for (const [origin, mark] of this.#takenMarks()) this.#host.confirm(origin, this.partition, mark)
+    this.#confirm(this.#takenMarks())
     this.#loop = this.#run().catch((error: Error) => this.#stop(error))
   }
 
@@ -437,7 +448,7 @@ export class Task implements TaskView {
     this.#isEncoding = false
     const payload = this.#encode(commit)
     const n = this.#state.n
-    const position = this.#options.journal.writer.append(this.partition, payload)
+    const counts = this.#options.journal.commit(payload)
     const taken = this.#takenMarks()
     const stamp = s.lastStamp
     const oldest = batch.oldestStamp
@@ -446,7 +457,7 @@ export class Task implements TaskView {
     const input = this.#state.input
     const watermarks = { relayed: { ...this.#state.relayed }, firedThrough: this.#state.firedThrough }
     this.#count(batch, payload.length)
-    const done = this.#options.journal.writer.sync().then(() => {
+    const done = counts.then((position) => {
       this.#lastPosition = position
       this.rows.commit(position, commit.rows, commit.deletedRanges)
       this.#durableN = n
@@ -455,7 +466,7 @@ export class Task implements TaskView {
       this.#answerAwaiting()
       this.timers.committed(n)
       this.#relay.commit(commit.blocks, batch.sent, seqs)
-      for (const [origin, mark] of taken) this.#host.confirm(origin, this.partition, mark)
+      this.#confirm(taken)
       this.#committedInput = input
       if (isOpen) this.#oldestOpen = Math.min(this.#oldestOpen, oldest)
       this.#host.committed(this.partition, input, stamp)
@@ -474,6 +485,10 @@ export class Task implements TaskView {
       taken.push([origin, mark])
     }
     return taken
+  }
+
+  #confirm(taken: readonly (readonly [origin: number, mark: number])[]): void {
+    for (const [origin, mark] of taken) this.#gate.pass(() => this.#host.confirm(origin, this.partition, mark))
   }
 
   /** Lets others run once a slice is used up. */
@@ -736,6 +751,11 @@ export class Task implements TaskView {
     return this.#durableN
   }
 
+  /** Undefined while this process is known to own the partition; else resolves when it is, and rejects when another one does. */
+  owned(): Promise<void> | undefined {
+    return this.#options.journal.owned()
+  }
+
   /** Finishes the batch under way and commits; then nothing more is read. */
   async close(): Promise<void> {
     if (this.phase === 'running') this.phase = 'stopping'
@@ -746,6 +766,7 @@ export class Task implements TaskView {
       await this.rows.apply(this.#lastPosition, (key) => this.#isDead(key))
       this.phase = 'closed'
     }
+    await this.#options.journal.close()
   }
 }
 

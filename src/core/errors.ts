@@ -33,6 +33,7 @@ export const ERRORS = {
   shutting_down: { status: 503, hint: 'The server is stopping; retry against its successor.' },
   position_timeout: { status: 503, hint: 'The write was not applied within the time limit; retry the read.' },
   partition_stopped: { status: 503, hint: 'A partition has stopped after a broken invariant; see the log and /v1/status.' },
+  fenced: { status: 503, hint: 'Another process has taken the partition over; retry, it answers now.' },
   not_ready: { status: 503, hint: 'The engine is still starting.' },
   internal: { status: 500, hint: 'This is a fault of the server; see its log.' },
   // start-up and operation
@@ -48,6 +49,26 @@ export const ERRORS = {
   },
   log_failed: { status: 500, hint: 'A write or fsync failed; the process stops without a second attempt. Check the disk.' },
   store_failed: { status: 500, hint: 'The store reported an error; check the disk.' },
+  kafka_unreachable: {
+    status: 500,
+    hint: 'No broker answered: check the addresses and the network, and whether that listener wants TLS or a login.',
+  },
+  kafka_tls: {
+    status: 500,
+    hint: 'The TLS connection was refused: check that the listener speaks TLS, tls.authority, and the name in the broker certificate.',
+  },
+  kafka_login: { status: 500, hint: 'The brokers refused the login: check sasl.mechanism, sasl.username and sasl.password.' },
+  kafka_forbidden: { status: 500, hint: 'The account lacks a right; docs/kafka.md lists the rights that are needed.' },
+  kafka_topic: { status: 500, hint: 'The topic is missing or set up otherwise than needed; docs/kafka.md lists the settings.' },
+  kafka_failed: { status: 500, hint: 'The cluster answered with an error; see its log.' },
+  kafka_client: {
+    status: 500,
+    hint: 'The Kafka client is not the version that this was built on; install exactly what package-lock.json says.',
+  },
+  append_in_doubt: {
+    status: 500,
+    hint: 'It is not known whether the record is in the log: read it back before anything else is appended.',
+  },
   unsupported_platform: { status: 500, hint: 'Tributary runs on Linux x64 and arm64 with glibc.' },
   open_beyond_loopback: { status: 500, hint: 'Configure keys, or listen on 127.0.0.1.' },
   cannot_listen: { status: 500, hint: 'Choose another --port; --port 0 takes any free one.' },

@@ -12,7 +12,7 @@ import type { EventRecord, Json } from '../core/event.ts'
 import type { Cause } from '../core/transition.ts'
 import type { CarriedEvent, CauseRef } from '../identity/messages.ts'
 import type { Batch } from './batch.ts'
-import { FUTURE_EVENTS_PER_PROFILE, type TaskLimits, TIMELINE_SLACK } from './config.ts'
+import { FUTURE_EVENTS_PER_PROFILE, type TaskLimits, TIMELINE_SLACK, TRIMS_PER_RETENTION } from './config.ts'
 import type { Definitions } from './definitions.ts'
 import { auditKey, SIZES_PER_ROW, timelineKey, timerKey } from './keys.ts'
 import type { Emit } from './membership.ts'
@@ -127,6 +127,7 @@ export class Apply {
     const founding = p.segments === undefined
     if (!founding) {
       this.bringUp(p, now)
+      this.#ageTimeline(p, now)
       if (record.at > now && this.#hasTooManyWaiting(p, record)) return
       if (record.at <= now) this.#rebuildFor(this.plan, p, viewOf(event), now)
     }
@@ -151,6 +152,12 @@ export class Apply {
     this.#s.state.applied++
     this.rearm(p)
     this.touch(p)
+  }
+
+  /** Now and then a timeline that gets events is looked at for those beyond the retention. */
+  #ageTimeline(p: Profile, now: number): void {
+    const stretchMs = this.#s.limits.timelineRetentionMs / TRIMS_PER_RETENTION
+    if (Math.floor(p.updatedAt / stretchMs) < Math.floor(now / stretchMs)) this.#s.overgrown.add(p.key)
   }
 
   /** Such an event is set aside whole: it must not be in the timeline either. */
@@ -272,14 +279,18 @@ export class Apply {
     this.rearm(p)
   }
 
-  /** The loaded timeline as events that count by `now`. */
+  /** The loaded timeline as events that count by `now`. What is beyond the retention is as good as deleted, wherever a trim stands. */
   #countedTimeline(p: Profile, now: number): AppliedEvent[] | undefined {
     if (p.timeline === undefined) return undefined
     const waiting = new Set(p.future.map((f) => f.record.messageHash))
     const events: AppliedEvent[] = []
+    const oldest = now - this.#s.limits.timelineRetentionMs
     for (const [, value] of p.timeline) {
       const { record } = decodeTimelineRow(value)
-      if (record.at <= now && !waiting.has(record.messageHash)) events.push(new AppliedEvent(record))
+      if (record.at < oldest) {
+        p.timelineFrom = Math.max(p.timelineFrom, record.at + 1)
+        this.#s.overgrown.add(p.key)
+      } else if (record.at <= now && !waiting.has(record.messageHash)) events.push(new AppliedEvent(record))
     }
     return events
   }

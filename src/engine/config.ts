@@ -28,5 +28,11 @@ export const TIMERS_PER_BATCH = 1_000
 export const FILLS_PER_BATCH = 64
 /** Events dated in the future that wait in one profile. */
 export const FUTURE_EVENTS_PER_PROFILE = 1_000
+/** Events beyond the retention that one input deletes. */
+export const EVENTS_PER_TRIM = 1_000
+/** Timelines looked at before the inputs that came of it are executed. */
+export const TRIMS_PER_BATCH = 64
+/** How many times within its retention a timeline that gets events is looked at for older ones. */
+export const TRIMS_PER_RETENTION = 16
 /** Events by which a timeline may exceed its limit before it is trimmed. */
 export const TIMELINE_SLACK = 256

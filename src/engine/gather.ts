@@ -9,10 +9,10 @@ import { decodeEvent } from '../core/event.ts'
 import { PROFILE_KEY_BYTES, type ProfileKey } from '../core/identifier.ts'
 import { decodeMessage } from '../identity/codec.ts'
 import type { LogReader } from '../log/log.ts'
-import { FILLS_PER_BATCH, TIMERS_PER_BATCH, TIMERS_PER_LOAD } from './config.ts'
+import { EVENTS_PER_TRIM, FILLS_PER_BATCH, TIMERS_PER_BATCH, TIMERS_PER_LOAD, TRIMS_PER_BATCH } from './config.ts'
 import type { Input } from './execute.ts'
 import { decodeInput, eventOf, positionOf, recordOf } from './inputs.ts'
-import { prefixRange, profileKeyOf, timerKey, timerOf } from './keys.ts'
+import { prefixRange, profileKeyOf, timelineBefore, timerKey, timerOf } from './keys.ts'
 import { decodeProfileRow, decodeTimelineRow, InputEvent, Profile } from './profile.ts'
 import type { TaskView } from './task-view.ts'
 
@@ -190,21 +190,31 @@ export class Gather {
   }
 
   async #takeTrims(queue: Input[]): Promise<void> {
-    const { overgrown, memory, rows, limits } = this.#task
+    const { overgrown } = this.#task
+    let looks = 0
     for (const key of [...overgrown] as ProfileKey[]) {
+      if (looks++ >= TRIMS_PER_BATCH && queue.length > 0) return
       overgrown.delete(key)
-      const row = memory.row(key)
-      if (!(row instanceof Profile)) continue
-      const excess = row.timelineCount - limits.timelineEvents
-      if (excess <= 0) continue
-      await this.#task.durable()
-      const scan = rows.scan(prefixRange(`t${key}`))
-      const page = await scan.next(excess)
-      await scan.close()
-      const last = page[page.length - 1]
-      if (!last) continue
-      const from = decodeTimelineRow(last[1]).record.at + 1
-      queue.push({ kind: 'trim', key, through: last[0].slice(1 + key.length), count: page.length, from })
+      const trim = await this.#trimOf(key)
+      if (trim) queue.push(trim)
     }
+  }
+
+  /** Deletes the oldest events of a timeline: those that are too many, else those that are too old. */
+  async #trimOf(key: ProfileKey): Promise<Input | undefined> {
+    const { overgrown, memory, rows, limits, state } = this.#task
+    const row = memory.row(key)
+    if (!(row instanceof Profile)) return undefined
+    const excess = row.timelineCount - limits.timelineEvents
+    await this.#task.durable()
+    const oldest = Math.max(state.now, row.asOf) - limits.timelineRetentionMs
+    const scan = rows.scan(excess > 0 ? prefixRange(`t${key}`) : timelineBefore(key, oldest))
+    const page = await scan.next(excess > 0 ? excess : EVENTS_PER_TRIM)
+    await scan.close()
+    const last = page[page.length - 1]
+    if (!last) return undefined
+    if (page.length === EVENTS_PER_TRIM) overgrown.add(key)
+    const from = decodeTimelineRow(last[1]).record.at + 1
+    return { kind: 'trim', key, through: last[0].slice(1 + key.length), count: page.length, from }
   }
 }

@@ -25,6 +25,11 @@ export const profileRowKey = (key: ProfileKey): string => `p${key}`
 export const groupKey = (key: ProfileKey, group: number): string => `a${key}${sortable(group, 3)}`
 export const timelineKey = (key: ProfileKey, at: number, messageHash: string): string =>
   `t${key}${sortable(Math.max(0, at), 6)}${messageHash}`
+/** The keys of a profile's events before some instant. */
+export const timelineBefore = (key: ProfileKey, at: number): { gte: string; lt: string } => ({
+  gte: `t${key}`,
+  lt: timelineKey(key, at, ''),
+})
 export const auditKey = (key: ProfileKey, seq: number): string => `u${key}${sortable(seq, 5)}`
 export const timerKey = (due: number, key: ProfileKey): string => `i${sortable(due, 6)}${key}`
 export const publicKey = (id: string): string => `b${id}`

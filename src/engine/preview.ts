@@ -35,6 +35,7 @@ export async function preview(host: HostView, where: Where): Promise<Answer> {
 
 async function holds(task: Task, p: Profile, plan: Preview): Promise<boolean> {
   const now = Math.max(task.state.now, p.asOf)
+  const oldest = now - task.limits.timelineRetentionMs
   const events: AppliedEvent[] = []
   if (plan.readsEvents) {
     const scan = task.rows.scan(prefixRange(`t${p.key}`))
@@ -43,7 +44,7 @@ async function holds(task: Task, p: Profile, plan: Preview): Promise<boolean> {
       if (page.length === 0) break
       for (const [, value] of page) {
         const { record } = decodeTimelineRow(value)
-        if (record.at <= now) events.push(new AppliedEvent(record))
+        if (record.at <= now && record.at >= oldest) events.push(new AppliedEvent(record))
       }
     }
     await scan.close()

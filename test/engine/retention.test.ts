@@ -1,8 +1,12 @@
 // What is kept for how long: repeats are caught for the dedupe window, timelines are trimmed, memory stays within its budget.
 import { describe, expect, test } from 'vitest'
 import { must } from '../../src/core/assert.ts'
+import { META_KEY, prefixRange, profileKeyOf } from '../../src/engine/keys.ts'
+import { decodeProfileRow, Profile } from '../../src/engine/profile.ts'
 import { MAX_ENTRIES } from '../../src/operators/operator.ts'
 import { LIMITS, parseWhere } from '../../src/operators/parse.ts'
+import { MemoryStore } from '../../src/state/memory-store.ts'
+import { PendingRows } from '../../src/state/pending.ts'
 import { seeded } from '../identity/random.ts'
 import { crashed, testDisk, turns, within } from './disk.ts'
 import { DAY, type Harness, HOUR, harness } from './harness.ts'
@@ -107,6 +111,63 @@ describe('timelines', () => {
     expect(kept.length).toBeGreaterThanOrEqual(10)
     expect(kept.length).toBeLessThanOrEqual(10 + 256)
     await h.close()
+  })
+
+  /** Of a closed engine: the rows of all timelines, and what the profiles say that there are. */
+  async function timelineRows(h: Harness): Promise<{ rows: number; counted: number }> {
+    const found = { rows: 0, counted: 0 }
+    for (const store of h.disk.stores) {
+      const rows = await PendingRows.open(new MemoryStore(store.snapshot()), { applyMs: 1, applyBytes: 1e6, withMark: META_KEY })
+      const timeline = rows.scan(prefixRange('t'))
+      const profiles = rows.scan(prefixRange('p'))
+      found.rows += (await timeline.next(10_000)).length
+      for (const [key, value] of await profiles.next(10_000)) {
+        const p = decodeProfileRow(profileKeyOf(key), value)
+        if (p instanceof Profile) found.counted += p.timelineCount
+      }
+      await Promise.all([timeline.close(), profiles.close()])
+    }
+    return found
+  }
+
+  test.each([1, 1000])('lose what is beyond the retention while events come in, %i in a batch', async (batchEvents) => {
+    const h = await harness({ partitions: 1, limits: { timelineRetentionMs: 16 * DAY, batchEvents } })
+    await h.engine.putSegment('ever', { where: { event: 'Visit', count: { gte: 50 } } })
+    const DAYS = 50
+    for (let day = 0; day < DAYS; day++) {
+      const now = T0 + day * DAY
+      await h.engine.setClock(now)
+      await h.send(visit(`m${day}`, now), visit(`late ${day}`, now - 10 * DAY), visit(`other ${day}`, now, `v${day}`))
+      await h.engine.settle()
+      for (let i = 0; i < 10; i++) await turns(3)
+      // So many as came within the retention, and at most a day's more.
+      expect((await messageIds(h)).length).toBeLessThanOrEqual(17 + 7 + 2)
+    }
+    expect((await messageIds(h)).slice(0, 2).sort()).toEqual(['late 43', 'm33'])
+    expect((await h.engine.profile({ namespace: 'user_id', value: 'u1' }))?.segments).toEqual(['ever'])
+    await h.close()
+    const { rows, counted } = await timelineRows(h)
+    expect(counted).toBe(rows)
+    // Whoever gets no events keeps theirs until something else touches them.
+    expect(rows).toBe(17 + 7 + DAYS)
+  })
+
+  test('lose it to a fill, which looks no further back than the retention, wherever the trims stand', async () => {
+    const h = await harness({ partitions: 1, limits: { timelineRetentionMs: 16 * DAY } })
+    await h.engine.setClock(T0)
+    await h.send(...Array.from({ length: 10 }, (_, k) => visit(`m${k}`, T0 - k * DAY)))
+    await h.engine.setClock(T0 + 10 * DAY)
+    expect(await messageIds(h)).toHaveLength(10)
+    await h.engine.putSegment('seven', { where: { event: 'Visit', count: { gte: 7 } } })
+    await h.engine.putSegment('eight', { where: { event: 'Visit', count: { gte: 8 } } })
+    expect(await h.engine.previewSegment({ event: 'Visit', count: { gte: 7 } })).toMatchObject({ size: 1 })
+    expect(await h.engine.previewSegment({ event: 'Visit', count: { gte: 8 } })).toMatchObject({ size: 0 })
+    await h.filled()
+    expect((await h.engine.profile({ namespace: 'user_id', value: 'u1' }))?.segments).toEqual(['seven'])
+    for (let i = 0; i < 10; i++) await turns(3)
+    expect(await messageIds(h)).toHaveLength(7)
+    await h.close()
+    expect(await timelineRows(h)).toEqual({ rows: 7, counted: 7 })
   })
 
   test('events older than the retention count, but are not kept', async () => {

@@ -167,7 +167,8 @@ export const CONFIG_SCHEMA = Type.Object(
     applyBytes: bytes('16MB', 'Committed rows that wait for the store, per partition, at most half of it at rest.', 100_000),
     journalBytes: bytes('64MB', 'Journal kept for a restart, per host.', 1_000_000),
     splitBytes: bytes('4096B', 'Above this, the accumulators of a profile get rows of their own.', 256),
-    timerHorizonMs: count(60_000, 'Timers due within this are held in memory, ms.'),
+    // Without any, a look for due timers would never be seen to have reached past the present (gather.ts).
+    timerHorizonMs: count(60_000, 'Timers due within this are held in memory, ms.', 1),
     minFreeBytes: bytes('256MB', 'Below this much free disk, intake answers 429.'),
     maxLagEvents: count(100_000, 'Above this many unprocessed events in a partition, intake answers 429.'),
     positionWaitMs: count(10_000, 'How long a read with min-position waits, ms.'),

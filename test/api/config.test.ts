@@ -84,6 +84,7 @@ describe('mistakes', () => {
     [['--port=x'], 'port: Expected integer, not "x"'],
     [['--port=70000'], 'port: Expected integer to be less or equal to 65535'],
     [['--port='], 'port: Expected integer'],
+    [['--timer-horizon-ms=0'], 'timerHorizonMs: Expected integer to be greater or equal to 1'],
     [['--clock=sun'], 'clock: Expected wall, manual, not "sun"'],
     [['--dedupe-window=3 fortnights'], 'is no duration such as 3d'],
     [['--cache-bytes=64mb'], 'is no size such as 64MB'],

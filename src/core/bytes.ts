@@ -11,6 +11,9 @@ declare global {
   }
 }
 
+/** Short pieces are copied byte by byte: a call into the runtime would cost more. */
+const SHORT = 24
+
 export class Writer {
   #buffer: Buffer
   #length = 0
@@ -83,6 +86,25 @@ export class Writer {
   raw(b: Uint8Array): this {
     const at = this.#room(b.length)
     this.#buffer.set(b, at)
+    return this
+  }
+
+  /** Some bytes of a larger buffer. */
+  range(b: Buffer, from: number, to: number): this {
+    const at = this.#room(to - from)
+    if (to - from > SHORT) b.copy(this.#buffer, at, from, to)
+    else for (let i = from; i < to; i++) this.#buffer[at + i - from] = b[i] as number
+    return this
+  }
+
+  /** What another writer has written. */
+  writer(other: Writer): this {
+    return this.range(other.#buffer, 0, other.#length)
+  }
+
+  /** Forgets what was written behind the first `length` bytes. */
+  truncate(length: number): this {
+    this.#length = Math.min(this.#length, length)
     return this
   }
 

@@ -1,7 +1,7 @@
 // From an executed batch to the rows of one commit. Owns the encoding; appends nothing.
 //
 // 1. The task's own row goes with every commit, so positions and state can't disagree.
-// 2. After encoding nothing of the batch is dirty, but everything is pinned in memory until the commit is durable.
+// 2. After encoding nothing of the batch is dirty, but its rows are pinned in memory until the commit is durable.
 import { Reader, Writer } from '../core/bytes.ts'
 import { encodeLeaf } from '../identity/codec.ts'
 import type { Batch } from './batch.ts'
@@ -35,9 +35,9 @@ export async function encodeBatch(batch: Batch, s: CommitSurroundings): Promise<
   const rows: Row[] = [...batch.rows]
   await encodeProfiles(batch, s, rows)
   for (const [key, forward] of batch.forwards) {
-    rows.push([profileRowKey(key), encodeForward(forward.to)])
-    s.memory.pinRow(key, s.state.n)
-    forward.dirty = false
+    const row = encodeForward(forward.to)
+    rows.push([profileRowKey(key), row])
+    s.memory.encoded(key, { bytes: row, from: 0, to: row.length }, s.state.n)
   }
   for (const [x, leaf] of batch.leaves) rows.push([leafKey(x), encodeLeaf(leaf)])
   for (const block of batch.sizeBlocks) rows.push([sizesKey(block), encodeSizes(block, s.sizes)])
@@ -53,13 +53,15 @@ async function encodeProfiles(batch: Batch, s: CommitSurroundings, rows: Row[]):
   for (const p of batch.profiles) {
     const split = {
       bytes: s.limits.splitBytes,
-      putGroup: (group: number, bytes: Buffer) => void rows.push([groupKey(p.key, group), bytes]),
+      putGroup: (group: number, body: Buffer) => {
+        rows.push([groupKey(p.key, group), body])
+        s.memory.setGroup(p.key, group, body, s.state.n)
+      },
     }
-    const row = encodeProfile(p, w, split)
+    encodeProfile(p, w.reset(), split)
+    const row = w.take()
     rows.push([profileRowKey(p.key), row])
-    s.memory.resized(p, row.length)
-    s.memory.pinRow(p.key, s.state.n)
-    p.dirty = false
+    s.memory.encoded(p.key, { bytes: row, from: 0, to: row.length }, s.state.n)
     const pause = s.pause()
     if (pause) await pause
   }

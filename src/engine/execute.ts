@@ -228,13 +228,13 @@ export class Executor implements Context {
   #lacksForEvent(event: InputEvent, stamp: number): boolean {
     const { memory, partition, limits, state } = this.#s
     const smallest = smallestOf(event).key
-    const entry = memory.leaf(smallest)
-    if (entry === undefined) {
+    const leaf = memory.leaf(smallest)
+    if (leaf === null) {
       this.#wanted.leaves.add(smallest)
       if (memory.row(profileKey(smallest, 0)) === undefined) this.#wanted.rows.add(profileKey(smallest, 0))
       return true
     }
-    let key = entry.leaf?.key ?? profileKey(smallest, 0)
+    let key = leaf?.key ?? profileKey(smallest, 0)
     while (homeOf(key, limits.partitions) === partition) {
       const row = memory.row(key)
       if (row === undefined) {
@@ -261,16 +261,28 @@ export class Executor implements Context {
     for (const event of arriving) if (event.record.at <= now) events.push(viewOf(event))
     if (p.timeline === undefined && mayNeedTimeline(plan, segments, { due, events })) this.#wanted.timelines.add(p.key)
     if (segmentState.isReady(plan, segments, events)) return !this.#wanted.isEmpty
-    const needs = segmentState.needs(plan, segments, { events, now })
-    if (needs.groups.length > 0) this.#wanted.groups.set(p.key, needs.groups)
+    let needs = segmentState.needs(plan, segments, { events, now })
+    if (needs.groups.length > 0 && this.#attach(p, needs.groups)) needs = segmentState.needs(plan, segments, { events, now })
     if (needs.timeline && p.timeline === undefined) this.#wanted.timelines.add(p.key)
     return !this.#wanted.isEmpty
+  }
+
+  /** Attaches split-off groups that are in memory, and wants the others; true when none was missing. */
+  #attach(p: Profile, groups: readonly number[]): boolean {
+    const missing: number[] = []
+    for (const group of groups) {
+      const body = this.#s.memory.group(p.key, group)
+      if (body === undefined) missing.push(group)
+      else segmentState.attachGroup(segmentsOf(p), group, body)
+    }
+    if (missing.length > 0) this.#wanted.groups.set(p.key, missing)
+    return missing.length === 0
   }
 
   #lacksForMessage(message: IdentityMessage): boolean {
     const { memory } = this.#s
     const { leaf, row, founding } = rowsOf(message)
-    if (leaf !== undefined && memory.leaf(leaf) === undefined) this.#wanted.leaves.add(leaf)
+    if (leaf !== undefined && !memory.hasLeaf(leaf)) this.#wanted.leaves.add(leaf)
     if (founding !== undefined && memory.row(profileKey(founding, 0)) === undefined) this.#wanted.rows.add(profileKey(founding, 0))
     if (row !== undefined) {
       const entry = memory.row(row)
@@ -284,10 +296,9 @@ export class Executor implements Context {
   #lacksForRoot(p: Profile, message: IdentityMessage): void {
     if (message.kind === 'event') this.#lacksToApply(p, [message.event], this.#s.state.now)
     else if (message.kind === 'accept' || message.kind === 'handover') {
-      const groups = segmentState.missingGroups(segmentsOf(p))
-      if (groups.length > 0) this.#wanted.groups.set(p.key, groups)
+      const isAttached = this.#attach(p, segmentState.missingGroups(segmentsOf(p)))
       if (message.kind === 'accept') this.#wantRows(p)
-      else if (groups.length === 0) this.#lacksToTakeIn(p, message)
+      else if (isAttached) this.#lacksToTakeIn(p, message)
     }
   }
 
@@ -364,7 +375,9 @@ export class Executor implements Context {
   // ---- what the rules of identity ask for (Context)
 
   leaf(x: IdentifierKey): Leaf | undefined {
-    return must(this.#s.memory.leaf(x), 'the leaf was loaded').leaf
+    const leaf = this.#s.memory.leaf(x)
+    invariant(leaf !== null, 'the leaf was loaded')
+    return leaf
   }
 
   setLeaf(x: IdentifierKey, leaf: Leaf): void {
@@ -397,6 +410,7 @@ export class Executor implements Context {
 
   touch(root: Root): void {
     const p = this.#profile(root.key)
+    p.isRootFresh = true
     this.apply_.touch(p)
     const busy = !isIdle(root)
     if (busy === p.busy) return
@@ -444,6 +458,7 @@ export class Executor implements Context {
 
   absorb(root: Root, from: Absorbed, cause: CauseRef): void {
     const p = this.#profile(root.key)
+    p.isRootFresh = true
     const handed = this.#handedOver(from.state, root.key)
     // So that its last transitions tell whose they are.
     if (handed.contents) for (const held of from.ids) holdIdentifier(handed.contents.root, held)

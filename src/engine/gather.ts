@@ -171,7 +171,7 @@ export class Gather {
     await scan.close()
     for (const [rowKey, value] of page) {
       const key = profileKeyOf(rowKey)
-      const row = this.#task.memory.row(key) ?? decodeProfileRow(key, value)
+      const row = this.#task.memory.peek(key) ?? decodeProfileRow(key, value)
       if (row instanceof Profile && row.segments && row.segments.version < target) queue.push({ kind: 'fill', key })
     }
     const done = page.length < FILLS_PER_BATCH

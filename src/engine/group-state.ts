@@ -2,16 +2,16 @@
 // layout of a group's bytes and when they are decoded. Knows nothing of events, of segments or of other groups.
 //
 // 1. A group without state is absent: all its accumulators are empty and its truths constant.
-// 2. `piece` is the group's part of the profile's row, in step with `slots` unless `isDirty`. Its head (truth bits) is read where it
+// 2. A group read from a row stays there as bytes, which `write` copies unless it has changed. Its head (truth bits) is read where it
 //    lies; the body (states) is only decoded when an event, a flip or a fill touches the group, and then only the accumulators
-//    concerned. What is not decoded is a text: by far the smallest way to keep many bytes in many pieces.
+//    concerned.
 // 3. A group that was split off has its body in a row of its own and its head, like any other, with the profile.
 // 4. Slots are in the order of their ordinals, so equal contents have equal bytes.
 //
 // piece: number · flags · flips · head size · head · (unless split off) body size · body
 // head:  count · (ordinal delta, words, word…)*        body: (flips, state size)* · states
 import { invariant, must } from '../core/assert.ts'
-import { Reader, toBinary, Writer } from '../core/bytes.ts'
+import { Reader, Writer } from '../core/bytes.ts'
 import { NEVER } from '../operators/operator.ts'
 import type { PlanAccumulator } from './plan-group.ts'
 import type { ConditionRef } from './segment-tree.ts'
@@ -50,101 +50,131 @@ export class Slot {
   }
 }
 
-const pieces = new Writer(8192)
 const heads = new Writer(1024)
 const indexes = new Writer(1024)
 const states = new Writer(4096)
-let scratch = Buffer.allocUnsafe(16_384)
-
-/** A reader of part of a binary string, valid until the next call: what it yields must be copies. */
-function readerOf(binary: string, from: number, to = binary.length): Reader {
-  const size = to - from
-  if (size > scratch.length) scratch = Buffer.allocUnsafe(size * 2)
-  scratch.write(from === 0 && to === binary.length ? binary : binary.slice(from, to), 0, 'latin1')
-  return new Reader(scratch, 0, size)
-}
+const NO_BYTES = Buffer.alloc(0)
 
 export class GroupState {
   readonly number: number
   readonly isTrait: boolean
   flipsAt: number = NEVER
-  isDirty = false
+  /** The slots are newer than the bytes. */
+  #isDirty = false
+  /** The body has changed since it was last handed out. */
+  #isFresh = false
   isSplit = false
-  /** The body has changed since it was last taken by `takeBody`. */
-  isFresh = false
-  #piece = ''
+  /** The row that it was read from, and where it lies there. */
+  readonly #bytes: Buffer
+  #at = 0
+  #end = 0
   #headAt = 0
-  /** In `piece`; 0 where the body is split off. */
+  #headEnd = 0
   #bodyAt = 0
   /** The body of a split-off group; undefined: not loaded (3). */
-  #splitBody: string | undefined
+  #splitBody: Buffer | undefined
   #slots: Slot[] | undefined
-  #isOpen = false
 
-  private constructor(number: number, isTrait: boolean) {
+  private constructor(number: number, isTrait: boolean, bytes: Buffer) {
     this.number = number
     this.isTrait = isTrait
+    this.#bytes = bytes
   }
 
   static fresh(number: number, isTrait: boolean): GroupState {
-    const group = new GroupState(number, isTrait)
+    const group = new GroupState(number, isTrait, NO_BYTES)
     group.#slots = []
-    group.#isOpen = true
-    group.isDirty = true
+    group.change()
     return group
   }
 
-  /** Reads what `write` has written. A split-off body must be attached before the group is opened. */
+  /** What it holds has changed, or is about to. */
+  change(): void {
+    this.#isDirty = true
+    this.#isFresh = true
+  }
+
+  /** Reads what `write` has written; keeps a view. A split-off body must be attached before the group is opened. */
   static read(r: Reader): GroupState {
-    const start = r.at
+    const at = r.at
     const number = r.varint()
     const flags = r.u8()
-    const group = new GroupState(number, (flags & TRAIT) !== 0)
+    const group = new GroupState(number, (flags & TRAIT) !== 0, r.buffer)
+    group.#at = at
     group.isSplit = (flags & SPLIT) !== 0
     group.flipsAt = flipsOf(r.varint())
     const headSize = r.varint()
-    group.#headAt = r.at - start
+    group.#headAt = r.at
     r.at += headSize
+    group.#headEnd = r.at
     if (!group.isSplit) {
       const bodySize = r.varint()
-      group.#bodyAt = r.at - start
+      group.#bodyAt = r.at
       r.at += bodySize
     }
+    group.#end = r.at
     invariant(r.at <= r.end, 'a group lies within its row')
-    group.#piece = r.buffer.toString('latin1', start, r.at)
     return group
   }
 
-  /** The bytes that it adds to the profile's row. */
-  get inlineBytes(): number {
-    return this.#piece.length
+  /**
+   * Writes the group into the profile's row; `whole`: with its body, also where that is split off. Returns the body for a row of
+   * its own, if there is one and it has changed.
+   */
+  write(w: Writer, whole: boolean): Buffer | undefined {
+    const isWithBody = whole || !this.isSplit
+    if (!this.#isDirty && (!this.isSplit || !isWithBody)) {
+      w.range(this.#bytes, this.#at, this.#end)
+      return undefined
+    }
+    w.varint(this.number)
+      .u8((this.isTrait ? TRAIT : 0) | (isWithBody ? 0 : SPLIT))
+      .varint(flipsCode(this.flipsAt))
+    if (!this.#isDirty) {
+      w.varint(this.#headEnd - this.#headAt).range(this.#bytes, this.#headAt, this.#headEnd)
+      w.bytes(must(this.#splitBody, 'a group that is handed over was loaded (3)'))
+      return undefined
+    }
+    this.#encodeSlots()
+    w.varint(heads.length).writer(heads)
+    if (isWithBody) {
+      w.varint(indexes.length + states.length).writer(indexes).writer(states)
+      return undefined
+    }
+    if (!this.#isFresh) return undefined
+    this.#isFresh = false
+    return Buffer.concat([indexes.view(), states.view()])
   }
 
-  /** Writes the group into the profile's row; `whole`: with its body, also where that is split off. */
-  write(w: Writer, whole: boolean): void {
-    if (!this.isSplit || !whole) {
-      w.binary(this.#piece)
-      return
+  #encodeSlots(): void {
+    const slots = this.open()
+    const old = this.#splitBody ?? this.#bytes
+    heads.reset().varint(slots.length)
+    indexes.reset()
+    states.reset()
+    let ordinal = -1
+    for (const slot of slots) {
+      heads.varint(slot.ordinal - ordinal - 1).varint(slot.bits.length)
+      for (const word of slot.bits) heads.varint(word)
+      ordinal = slot.ordinal
+      const from = states.length
+      if (slot.accumulator !== undefined) slot.accumulator.operator?.encode(slot.state, states)
+      else states.range(old, slot.from, slot.to)
+      indexes.varint(flipsCode(slot.flipsAt)).varint(states.length - from)
     }
-    const body = must(this.#splitBody, 'a group that is handed over was loaded (3)')
-    w.varint(this.number)
-      .u8(this.isTrait ? TRAIT : 0)
-      .varint(flipsCode(this.flipsAt))
-    const head = this.#piece.slice(this.#headAt)
-    w.varint(head.length).binary(head).varint(body.length).binary(body)
   }
 
   get isLoaded(): boolean {
-    return this.#isOpen || !this.isSplit || this.#splitBody !== undefined
+    return this.#slots !== undefined || !this.isSplit || this.#splitBody !== undefined
   }
 
   attach(body: Buffer): void {
-    if (!this.isLoaded) this.#splitBody = toBinary(body)
+    if (!this.isLoaded) this.#splitBody = body
   }
 
   /** The truth of a condition. */
   holds(ref: ConditionRef): boolean {
-    if (this.#slots === undefined) return holdsInHead(this.#piece, this.#headAt, ref)
+    if (this.#slots === undefined) return holdsInHead(this.#bytes, this.#headAt, ref)
     const slot = find(this.#slots, ref.accumulator)
     return slot === undefined ? ref.whenEmpty : slot.holds(ref)
   }
@@ -154,7 +184,7 @@ export class GroupState {
     if (this.#slots !== undefined) return this.#slots
     invariant(this.isLoaded, `the row of split-off group ${this.number} was loaded (3)`)
     const slots: Slot[] = []
-    const r = readerOf(this.#piece, this.#headAt)
+    const r = new Reader(this.#bytes, this.#headAt, this.#headEnd)
     let ordinal = -1
     for (let n = r.varint(); n > 0; n--) {
       ordinal += r.varint() + 1
@@ -164,12 +194,11 @@ export class GroupState {
     }
     this.#openBody(slots)
     this.#slots = slots
-    this.#isOpen = true
     return slots
   }
 
   #openBody(slots: readonly Slot[]): void {
-    const r = readerOf(this.#splitBody ?? this.#piece, this.#bodyAt)
+    const r = this.#splitBody === undefined ? new Reader(this.#bytes, this.#bodyAt, this.#end) : new Reader(this.#splitBody)
     let at = 0
     for (const slot of slots) {
       slot.flipsAt = flipsOf(r.varint())
@@ -187,7 +216,7 @@ export class GroupState {
   stateOf(slot: Slot, accumulator: PlanAccumulator): unknown {
     if (slot.accumulator !== undefined) return slot.state
     const operator = must(accumulator.operator, 'a trait needs no decoding')
-    slot.state = operator.decode(readerOf(this.#splitBody ?? this.#piece, this.#bodyAt + slot.from, this.#bodyAt + slot.to))
+    slot.state = operator.decode(new Reader(this.#splitBody ?? this.#bytes, slot.from, slot.to))
     slot.accumulator = accumulator
     return slot.state
   }
@@ -205,14 +234,14 @@ export class GroupState {
     let i = slots.length
     while (i > 0 && (slots[i - 1] as Slot).ordinal > slot.ordinal) i--
     slots.splice(i, 0, slot)
-    this.isDirty = true
+    this.change()
     return slot
   }
 
   removeSlot(slot: Slot): void {
     const slots = this.open() as Slot[]
     slots.splice(slots.indexOf(slot), 1)
-    this.isDirty = true
+    this.change()
   }
 
   /** Finds the group's earliest flip after slots have changed. */
@@ -222,97 +251,85 @@ export class GroupState {
     this.flipsAt = flipsAt
   }
 
-  /** Brings the bytes in step (2). */
-  encode(): void {
-    const slots = this.open()
-    const old = this.#splitBody ?? this.#piece
-    const oldAt = this.#bodyAt
-    heads.reset().varint(slots.length)
-    indexes.reset()
-    states.reset()
-    let ordinal = -1
-    for (const slot of slots) {
-      heads.varint(slot.ordinal - ordinal - 1).varint(slot.bits.length)
-      for (const word of slot.bits) heads.varint(word)
-      ordinal = slot.ordinal
-      const from = states.length
-      if (slot.accumulator !== undefined) slot.accumulator.operator?.encode(slot.state, states)
-      else states.binary(old.slice(oldAt + slot.from, oldAt + slot.to))
-      slot.from = from
-      slot.to = states.length
-      indexes.varint(flipsCode(slot.flipsAt)).varint(slot.to - from)
-    }
-    for (const slot of slots) {
-      slot.from += indexes.length
-      slot.to += indexes.length
-    }
-    pieces
-      .reset()
-      .varint(this.number)
-      .u8((this.isTrait ? TRAIT : 0) | (this.isSplit ? SPLIT : 0))
-      .varint(flipsCode(this.flipsAt))
-      .varint(heads.length)
-    this.#headAt = pieces.length
-    pieces.raw(heads.view())
-    if (this.isSplit) {
-      this.#splitBody = indexes.view().toString('latin1') + states.view().toString('latin1')
-      this.#bodyAt = 0
-    } else {
-      pieces.varint(indexes.length + states.length)
-      this.#bodyAt = pieces.length
-      pieces.raw(indexes.view()).raw(states.view())
-    }
-    this.#piece = pieces.view().toString('latin1')
-    this.isDirty = false
-    this.isFresh = true
-  }
-
-  /** Moves the body out of the profile's row (3). */
+  /** Moves the body out of the profile's row (3): the next `write` hands it out. */
   splitOff(): void {
     this.open()
     this.isSplit = true
-    this.encode()
+    this.change()
+  }
+}
+
+/** The groups of one profile, in the order of their numbers. */
+export class Groups {
+  readonly #list: GroupState[] = []
+
+  get size(): number {
+    return this.#list.length
   }
 
-  /** The body of a split-off group, if it has changed. */
-  takeBody(): string | undefined {
-    if (!this.isSplit || !this.isFresh) return undefined
-    return must(this.#splitBody, 'what has changed is loaded')
+  get(number: number): GroupState | undefined {
+    const group = this.#list[this.#find(number)]
+    return group !== undefined && group.number === number ? group : undefined
   }
 
-  /** Lets go of what can be decoded again from the bytes. */
-  close(): void {
-    invariant(!this.isDirty, 'a group is encoded before it is closed')
-    this.#slots = undefined
-    this.#isOpen = false
+  add(group: GroupState): void {
+    this.#list.splice(this.#find(group.number), 0, group)
+  }
+
+  /** Adds one that comes after all others. */
+  append(group: GroupState): void {
+    this.#list.push(group)
+  }
+
+  delete(number: number): void {
+    const i = this.#find(number)
+    if (this.#list[i]?.number === number) this.#list.splice(i, 1)
+  }
+
+  /** Valid until one is added or deleted. */
+  values(): readonly GroupState[] {
+    return this.#list
+  }
+
+  /** Where a group is or would be. */
+  #find(number: number): number {
+    const list = this.#list
+    let low = 0
+    let high = list.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((list[middle] as GroupState).number < number) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 }
 
 /** Where `readVarint` is. */
 let cursor = 0
 
-function readVarint(text: string): number {
-  let code = text.charCodeAt(cursor++)
-  if (code < 0x80) return code
-  let x = code & 0x7f
+function readVarint(bytes: Buffer): number {
+  let byte = bytes[cursor++] as number
+  if (byte < 0x80) return byte
+  let x = byte & 0x7f
   for (let shift = 7; ; shift += 7) {
-    code = text.charCodeAt(cursor++)
-    x |= (code & 0x7f) << shift
-    if (code < 0x80) return x
+    byte = bytes[cursor++] as number
+    x |= (byte & 0x7f) << shift
+    if (byte < 0x80) return x
   }
 }
 
 /** Reads one truth where it lies. */
-function holdsInHead(piece: string, headAt: number, ref: ConditionRef): boolean {
+function holdsInHead(bytes: Buffer, headAt: number, ref: ConditionRef): boolean {
   cursor = headAt
   let ordinal = -1
-  for (let n = readVarint(piece); n > 0; n--) {
-    ordinal += readVarint(piece) + 1
+  for (let n = readVarint(bytes); n > 0; n--) {
+    ordinal += readVarint(bytes) + 1
     if (ordinal > ref.accumulator) break
     let word = 0
-    const words = readVarint(piece)
+    const words = readVarint(bytes)
     for (let i = 0; i < words; i++) {
-      const bits = readVarint(piece)
+      const bits = readVarint(bytes)
       if (i === ref.word) word = bits
     }
     if (ordinal === ref.accumulator) return (word & ref.mask) !== 0

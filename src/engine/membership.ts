@@ -6,10 +6,10 @@
 // 3. Entries and exits alternate; seq counts them from 1. Only segments that were ever entered have a membership.
 // 4. A step is synchronous and doesn't nest: `emit` must not call back into the profile's segments.
 import { must } from '../core/assert.ts'
-import type { Reader, Writer } from '../core/bytes.ts'
+import { Reader, type Writer } from '../core/bytes.ts'
 import type { Json } from '../core/event.ts'
 import { NEVER, type Truth } from '../operators/operator.ts'
-import { GroupState, type Slot } from './group-state.ts'
+import { GroupState, type Groups, type Slot } from './group-state.ts'
 import type { PlanAccumulator, PlanGroup } from './plan-group.ts'
 import type { CompiledSegment, Truths } from './segment-tree.ts'
 
@@ -21,87 +21,119 @@ export interface Membership {
 /** Called after a membership has changed. */
 export type Emit = (segment: number, membership: Membership, at: number) => void
 
-/** The memberships of one profile, by segment number. There may be hundreds, encoded at every commit: so two plain lists. */
+/**
+ * The memberships of one profile, by segment number. There may be hundreds, so two plain lists; and most events change none of
+ * them, so they stay bytes until somebody asks.
+ */
 export class Memberships {
+  /** The row that they were read from, and where they lie there; undefined once they have changed. */
+  #bytes: Buffer | undefined
+  #from = 0
+  #to = 0
   /** Ascending. */
-  readonly #segments: number[] = []
+  #segments: number[] | undefined
   /** seq * 2, + 1 for a member. */
-  readonly #codes: number[] = []
+  #codes: number[] = []
 
   get size(): number {
-    return this.#segments.length
+    return this.#read().length
   }
 
   get(segment: number): Membership | undefined {
-    const i = this.#find(segment)
-    return this.#segments[i] === segment ? membershipOf(this.#codes[i] as number) : undefined
+    const segments = this.#read()
+    const i = find(segments, segment)
+    return segments[i] === segment ? membershipOf(this.#codes[i] as number) : undefined
   }
 
   /** Makes the profile a member or not; returns the membership if that is news (3). */
   set(segment: number, isIn: boolean): Membership | undefined {
-    const i = this.#find(segment)
-    if (this.#segments[i] !== segment) {
+    const segments = this.#read()
+    const i = find(segments, segment)
+    if (segments[i] !== segment) {
       if (!isIn) return undefined
-      this.#segments.splice(i, 0, segment)
+      segments.splice(i, 0, segment)
       this.#codes.splice(i, 0, 3)
+      this.#bytes = undefined
       return membershipOf(3)
     }
     const code = this.#codes[i] as number
     if ((code % 2 === 1) === isIn) return undefined
     const next = code + (isIn ? 3 : 1)
     this.#codes[i] = next
+    this.#bytes = undefined
     return membershipOf(next)
   }
 
   delete(segment: number): void {
-    const i = this.#find(segment)
-    if (this.#segments[i] !== segment) return
-    this.#segments.splice(i, 1)
+    const segments = this.#read()
+    const i = find(segments, segment)
+    if (segments[i] !== segment) return
+    segments.splice(i, 1)
     this.#codes.splice(i, 1)
+    this.#bytes = undefined
   }
 
   /** All there are now, in the order of their segments' numbers. */
   *[Symbol.iterator](): Generator<[segment: number, membership: Membership]> {
+    const segments = this.#read().slice()
     const codes = this.#codes.slice()
-    for (const [i, segment] of this.#segments.slice().entries()) yield [segment, membershipOf(codes[i] as number)]
+    for (const [i, segment] of segments.entries()) yield [segment, membershipOf(codes[i] as number)]
   }
 
   encode(w: Writer): void {
-    const count = this.#segments.length
-    if (packed.length < count * 14) packed = Buffer.allocUnsafe(count * 20)
+    if (this.#bytes !== undefined) {
+      w.varint(this.#to - this.#from).range(this.#bytes, this.#from, this.#to)
+      return
+    }
+    const segments = this.#read()
+    if (packed.length < segments.length * 14) packed = Buffer.allocUnsafe(segments.length * 20)
     let at = 0
     let last = 0
-    for (let i = 0; i < count; i++) {
-      const segment = this.#segments[i] as number
+    for (let i = 0; i < segments.length; i++) {
+      const segment = segments[i] as number
       at = putVarint(putVarint(at, segment - last), this.#codes[i] as number)
       last = segment
     }
-    w.varint(count).raw(packed.subarray(0, at))
+    w.varint(at).range(packed, 0, at)
   }
 
+  /** Keeps a view of the row. */
   static decode(r: Reader): Memberships {
     const memberships = new Memberships()
-    let segment = 0
-    for (let n = r.varint(); n > 0; n--) {
-      segment += r.varint()
-      memberships.#segments.push(segment)
-      memberships.#codes.push(r.varint())
-    }
+    const size = r.varint()
+    memberships.#bytes = r.buffer
+    memberships.#from = r.at
+    r.at += size
+    memberships.#to = r.at
     return memberships
   }
 
-  /** Where a segment is or would be. */
-  #find(segment: number): number {
-    const segments = this.#segments
-    let low = 0
-    let high = segments.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if ((segments[middle] as number) < segment) low = middle + 1
-      else high = middle
+  #read(): number[] {
+    if (this.#segments !== undefined) return this.#segments
+    const segments: number[] = []
+    this.#segments = segments
+    if (this.#bytes === undefined) return segments
+    const r = new Reader(this.#bytes, this.#from, this.#to)
+    let segment = 0
+    while (!r.done) {
+      segment += r.varint()
+      segments.push(segment)
+      this.#codes.push(r.varint())
     }
-    return low
+    return segments
   }
+}
+
+/** Where a number is or would be in an ascending list. */
+function find(segments: readonly number[], segment: number): number {
+  let low = 0
+  let high = segments.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((segments[middle] as number) < segment) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 const membershipOf = (code: number): Membership => ({ seq: Math.floor(code / 2), in: code % 2 === 1 })
@@ -204,7 +236,7 @@ export function readDue(group: GroupState, plan: PlanGroup, now: number, affecte
   for (const slot of group.open()) {
     if (slot.flipsAt > now) continue
     const accumulator = must(plan.accumulator(slot.ordinal), 'a filled group holds what is in the plan')
-    group.isDirty = true
+    group.change()
     if (accumulator.operator) group.stateOf(slot, accumulator)
     readConditions(slot, accumulator, now, affected)
   }
@@ -215,7 +247,7 @@ const matched: PlanAccumulator[] = []
 
 /** Reads a trait's conditions anew after its value has changed (or for a fill or merge). Where none matches there is no group. */
 export function readTrait(
-  groups: Map<number, GroupState>,
+  groups: Groups,
   plan: PlanGroup,
   { value, now }: { value: Json | undefined; now: number },
   affected: Affected,
@@ -226,7 +258,7 @@ export function readTrait(
   if (group === undefined) {
     if (matched.length === 0) return
     group = GroupState.fresh(plan.number, true)
-    groups.set(plan.number, group)
+    groups.add(group)
   }
   const slots = group.open()
   for (let i = slots.length - 1; i >= 0; i--) {
@@ -241,7 +273,7 @@ export function readTrait(
   for (const accumulator of matched) {
     const slot = group.slot(accumulator.ordinal) ?? group.addSlot(accumulator, value)
     slot.state = value
-    if (readConditions(slot, accumulator, now, affected)) group.isDirty = true
+    if (readConditions(slot, accumulator, now, affected)) group.change()
   }
   group.refreshFlips()
 }

@@ -1,159 +1,185 @@
-// What a task holds decoded: profile rows and leaves, under a byte budget. Owns which rows are in memory; the store and the
-// pending rows own the truth.
+// What a task has in memory of its rows: those of the batch at hand decoded, the rest as bytes under a budget. Owns which rows are
+// here; the store and the pending rows own the truth.
 //
 // 1. A row changed by a batch or a commit that isn't durable yet is never evicted (dirty, pinned): the store doesn't have it.
-// 2. An entry for an absent row is remembered as absent, so that founding needs no second look.
-// 3. Eviction drops what wasn't used since the hand last passed (CLOCK, in the order of a Map).
-import type { IdentifierKey, ProfileKey } from '../core/identifier.ts'
+// 2. A row known to be absent is remembered as such, so that founding needs no second look.
+// 3. Decoded are the rows that the batch at hand has asked for, and busy roots; the others are bytes, which cost a million profiles
+//    no garbage collection. A row is decoded anew by the batch that wants it: profiles decode lazily (profile.ts).
+import { must } from '../core/assert.ts'
+import { Reader, Writer } from '../core/bytes.ts'
+import { type IdentifierKey, PROFILE_KEY_BYTES, type ProfileKey } from '../core/identifier.ts'
 import type { Leaf } from '../identity/root.ts'
-import { Forward, Profile } from './profile.ts'
+import { type Place, RowCache } from '../state/row-cache.ts'
+import { groupKey } from './keys.ts'
+import { decodeProfileRow, Forward, Profile } from './profile.ts'
 
 /** A profile row known not to exist. */
-export class Absent {
-  used = true
-}
+export class Absent {}
 
 export type RowEntry = Profile | Forward | Absent
 
-interface LeafEntry {
-  leaf: Leaf | undefined
-  used: boolean
-  /** Number of the commit that carries the last change. */
-  pin: number
-}
-
-const LEAF_BYTES = 180
-const SMALL_ROW_BYTES = 160
-const PROFILE_BYTES = 2500
-/** Decoded bytes per byte of row, as measured: what is kept undecoded plus objects for what was touched. */
-const DECODED_FACTOR = 6
-
-export function profileBytes(p: Profile): number {
-  return PROFILE_BYTES + p.rowBytes * DECODED_FACTOR
-}
+const ABSENT = new Absent()
+const NO_BYTES = Buffer.alloc(0)
+/** Of the budget, for leaves. */
+const LEAVES_SHARE = 1 / 6
 
 export class Memory {
-  readonly rows = new Map<ProfileKey, RowEntry>()
-  readonly leaves = new Map<IdentifierKey, LeafEntry>()
-  readonly #pins = new Map<ProfileKey, number>()
+  readonly #decoded = new Map<ProfileKey, Profile | Forward>()
+  /** Profile rows under their keys, rows of split-off groups under theirs. */
+  readonly #rows = new RowCache()
+  readonly #leaves = new RowCache()
+  /** Rows too large for the cache stay decoded until this commit is durable. */
+  readonly #large = new Map<ProfileKey, number>()
+  readonly #place: Place = { bytes: NO_BYTES, from: 0, to: 0 }
+  readonly #w = new Writer(64)
   #lastKey: ProfileKey | undefined
   #lastRow: RowEntry | undefined
-  bytes = 0
+  /** Commits up to here are durable, as of the last eviction: what is loaded is at least so. */
+  #durableN = 0
 
+  get bytes(): number {
+    return this.#rows.bytes + this.#leaves.bytes
+  }
+
+  get size(): number {
+    return this.#rows.size
+  }
+
+  // ---- profile rows
+
+  hasRow(key: ProfileKey): boolean {
+    return this.#decoded.has(key) || this.#rows.has(key)
+  }
+
+  /** Undefined: nothing is known about it. */
   row(key: ProfileKey): RowEntry | undefined {
     // One event asks for its profile several times.
     if (key === this.#lastKey) return this.#lastRow
-    const entry = this.rows.get(key)
+    let entry: RowEntry | undefined = this.#decoded.get(key)
+    if (entry === undefined) {
+      entry = this.#read(key)
+      if (entry instanceof Profile || entry instanceof Forward) this.#decoded.set(key, entry)
+    }
     if (entry !== undefined) {
-      entry.used = true
       this.#lastKey = key
       this.#lastRow = entry
     }
     return entry
   }
 
-  setRow(key: ProfileKey, entry: RowEntry): void {
-    const old = this.rows.get(key)
-    if (old !== undefined) this.bytes -= weigh(old)
-    this.rows.set(key, entry)
+  /** As `row`, for somebody outside the batch: what is decoded for it is not kept, and not to be changed. */
+  peek(key: ProfileKey): RowEntry | undefined {
+    return this.#decoded.get(key) ?? this.#read(key)
+  }
+
+  #read(key: ProfileKey): RowEntry | undefined {
+    const place = this.#rows.find(key, this.#place)
+    if (place === null) return undefined
+    return place === undefined ? ABSENT : decodeProfileRow(key, place.bytes, place.from, place.to)
+  }
+
+  /** A row that the batch has made. */
+  setRow(key: ProfileKey, row: Profile | Forward): void {
+    this.#decoded.set(key, row)
     this.#lastKey = undefined
-    this.bytes += weigh(entry)
   }
 
-  /** Called when a profile's row was encoded anew. */
-  resized(p: Profile, rowBytes: number): void {
-    this.bytes += (rowBytes - p.rowBytes) * DECODED_FACTOR
-    p.rowBytes = rowBytes
+  /** Takes in what the store has, unless something newer is here. */
+  load(key: ProfileKey, value: Buffer | undefined): void {
+    if (this.hasRow(key)) return
+    if (this.#rows.put(key, value && { bytes: value, from: 0, to: value.length }, this.#durableN)) return
+    this.#decoded.set(key, decodeProfileRow(key, must(value, 'an absent row is not large')))
+    this.#large.set(key, this.#durableN)
   }
 
-  /** Keeps a row in memory until commit `n` is durable (1). */
-  pinRow(key: ProfileKey, n: number): void {
-    this.#pins.set(key, n)
+  /** A row was encoded for commit `n`, into these bytes, which are copied. */
+  encoded(key: ProfileKey, row: Place, n: number): void {
+    const entry = must(this.#decoded.get(key), 'what is encoded is decoded')
+    entry.dirty = false
+    if (!this.#rows.put(key, row, n)) {
+      this.#large.set(key, n)
+      return
+    }
+    this.#large.delete(key)
+    if (!(entry instanceof Profile && entry.busy)) this.#drop(key)
+  }
+
+  #drop(key: ProfileKey): void {
+    this.#decoded.delete(key)
+    if (key === this.#lastKey) this.#lastKey = undefined
   }
 
   /** True when what the row shows is durable, commits up to `durableN` being so. */
   isAtRest(key: ProfileKey, durableN: number): boolean {
-    const entry = this.rows.get(key)
-    if (entry !== undefined && !(entry instanceof Absent) && entry.dirty) return false
-    return (this.#pins.get(key) ?? 0) <= durableN
+    const entry = this.#decoded.get(key)
+    if (entry?.dirty || (this.#large.get(key) ?? 0) > durableN) return false
+    return this.#rows.isAtRest(key, durableN)
   }
 
-  leaf(x: IdentifierKey): LeafEntry | undefined {
-    const entry = this.leaves.get(x)
-    if (entry !== undefined) entry.used = true
-    return entry
+  // ---- rows of split-off groups
+
+  group(key: ProfileKey, group: number): Buffer | undefined {
+    const place = this.#rows.find(groupKey(key, group), this.#place)
+    return place ? place.bytes.subarray(place.from, place.to) : undefined
   }
 
-  setLeaf(x: IdentifierKey, leaf: Leaf | undefined, pin: number): void {
-    const old = this.leaves.get(x)
-    if (old === undefined) {
-      this.bytes += LEAF_BYTES
-      this.leaves.set(x, { leaf, used: true, pin })
-    } else {
-      old.leaf = leaf
-      old.used = true
-      old.pin = pin
+  setGroup(key: ProfileKey, group: number, body: Buffer, n = this.#durableN): void {
+    this.#rows.put(groupKey(key, group), { bytes: body, from: 0, to: body.length }, n)
+  }
+
+  // ---- leaves
+
+  hasLeaf(x: IdentifierKey): boolean {
+    return this.#leaves.has(x)
+  }
+
+  /** Null: nothing is known about it; undefined: there is none. */
+  leaf(x: IdentifierKey): Leaf | undefined | null {
+    const place = this.#leaves.find(x, this.#place)
+    if (!place) return place
+    const { bytes, from, to } = place
+    const key = bytes.latin1Slice(from, from + PROFILE_KEY_BYTES)
+    return { key, v: to === from + PROFILE_KEY_BYTES ? 1 : new Reader(bytes, from + PROFILE_KEY_BYTES, to).varint() }
+  }
+
+  /** Of commit `n`; absent: as the store has it. */
+  setLeaf(x: IdentifierKey, leaf: Leaf | undefined, n = this.#durableN): void {
+    if (leaf === undefined) {
+      this.#leaves.put(x, undefined, n)
+      return
     }
+    this.#w.reset().binary(leaf.key)
+    if (leaf.v !== 1) this.#w.varint(leaf.v)
+    this.#leaves.put(x, { bytes: this.#w.view(), from: 0, to: this.#w.length }, n)
   }
+
+  isLeafAtRest(x: IdentifierKey, durableN: number): boolean {
+    return this.#leaves.isAtRest(x, durableN)
+  }
+
+  // ----
 
   clear(): void {
-    this.rows.clear()
-    this.leaves.clear()
-    this.#pins.clear()
+    this.#decoded.clear()
+    this.#rows.clear()
+    this.#leaves.clear()
+    this.#large.clear()
     this.#lastKey = undefined
-    this.bytes = 0
   }
 
-  dropRow(key: ProfileKey): void {
-    const entry = this.rows.get(key)
-    if (entry === undefined) return
-    this.bytes -= weigh(entry)
-    this.rows.delete(key)
-    if (key === this.#lastKey) this.#lastKey = undefined
-  }
-
-  dropLeaf(x: IdentifierKey): void {
-    if (this.leaves.delete(x)) this.bytes -= LEAF_BYTES
-  }
-
-  /** Evicts down to `budgetBytes`, as far as commits up to `durableN` allow. Call only between batches. */
+  /** Lets go of what is decoded, and of bytes down to the budget, as far as commits up to `durableN` allow. Between batches only. */
   evict(budgetBytes: number, durableN: number): void {
-    for (const [key, n] of this.#pins) if (n <= durableN) this.#pins.delete(key)
-    if (this.bytes <= budgetBytes) return
-    // Two passes at the most: the first takes away the marks of use.
-    for (let pass = 0; pass < 2 && this.bytes > budgetBytes; pass++) {
-      this.#evictRows(budgetBytes, pass)
-      this.#evictLeaves(budgetBytes, durableN, pass)
+    this.#durableN = durableN
+    for (const [key, row] of this.#decoded) {
+      if (row.dirty || (row instanceof Profile && row.busy)) continue
+      const pin = this.#large.get(key)
+      if (pin !== undefined && pin > durableN) continue
+      this.#large.delete(key)
+      this.#decoded.delete(key)
     }
+    this.#lastKey = undefined
+    const leavesBytes = budgetBytes * LEAVES_SHARE
+    this.#leaves.evict(leavesBytes, durableN)
+    this.#rows.evict(budgetBytes - Math.min(leavesBytes, this.#leaves.bytes), durableN)
   }
-
-  #evictRows(budgetBytes: number, pass: number): void {
-    let looked = this.rows.size
-    for (const [key, entry] of this.rows) {
-      if (looked-- <= 0 || this.bytes <= budgetBytes) break
-      if (this.#pins.has(key) || (!(entry instanceof Absent) && entry.dirty) || (entry instanceof Profile && entry.busy)) continue
-      if (entry.used && pass === 0) {
-        entry.used = false
-        this.rows.delete(key)
-        this.rows.set(key, entry)
-      } else this.dropRow(key)
-    }
-  }
-
-  #evictLeaves(budgetBytes: number, durableN: number, pass: number): void {
-    let looked = this.leaves.size
-    for (const [x, entry] of this.leaves) {
-      if (looked-- <= 0 || this.bytes <= budgetBytes) break
-      if (entry.pin > durableN) continue
-      if (entry.used && pass === 0) {
-        entry.used = false
-        this.leaves.delete(x)
-        this.leaves.set(x, entry)
-      } else this.dropLeaf(x)
-    }
-  }
-}
-
-function weigh(entry: RowEntry): number {
-  return entry instanceof Profile ? profileBytes(entry) : entry instanceof Forward || entry instanceof Absent ? SMALL_ROW_BYTES : 0
 }

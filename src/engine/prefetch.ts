@@ -9,8 +9,7 @@ import { rowsOf, smallestOf } from '../identity/messages.ts'
 import type { Batch } from './batch.ts'
 import type { Input, Wanted } from './execute.ts'
 import { dedupeKey, groupKey, leafKey, prefixRange, profileRowKey } from './keys.ts'
-import { Absent } from './memory.ts'
-import { decodeProfileRow, Forward, Profile, type Suffixed } from './profile.ts'
+import { Forward, Profile, type Suffixed } from './profile.ts'
 import * as segmentState from './segment-state.ts'
 import type { TaskView } from './task-view.ts'
 
@@ -53,13 +52,13 @@ export class Prefetch {
   #noteEvent({ event }: EventInput, leaves: Set<IdentifierKey>, rows: Set<ProfileKey>): boolean {
     const { memory } = this.#task
     const smallest = smallestOf(event).key
-    const entry = memory.leaf(smallest)
-    if (entry === undefined) {
+    const leaf = memory.leaf(smallest)
+    if (leaf === null) {
       leaves.add(smallest)
       this.#noteRow(profileKey(smallest, 0), rows)
       return false
     }
-    let key = entry.leaf?.key ?? profileKey(smallest, 0)
+    let key = leaf?.key ?? profileKey(smallest, 0)
     for (;;) {
       const row = memory.row(key)
       if (row === undefined) {
@@ -79,7 +78,7 @@ export class Prefetch {
   #note(input: Input, leaves: Set<IdentifierKey>, rows: Set<ProfileKey>): void {
     const { memory } = this.#task
     const noteLeaf = (x: IdentifierKey): void => {
-      if (!memory.leaves.has(x)) leaves.add(x)
+      if (!memory.hasLeaf(x)) leaves.add(x)
     }
     switch (input.kind) {
       case 'exchange': {
@@ -100,7 +99,7 @@ export class Prefetch {
 
   #noteRow(key: ProfileKey, rows: Set<ProfileKey>): void {
     const { memory, partition, limits } = this.#task
-    if (!memory.rows.has(key) && homeOf(key, limits.partitions) === partition) rows.add(key)
+    if (!memory.hasRow(key) && homeOf(key, limits.partitions) === partition) rows.add(key)
   }
 
   async #load(events: EventInput[], leaves: Set<IdentifierKey>, rows: Set<ProfileKey>): Promise<void> {
@@ -120,26 +119,21 @@ export class Prefetch {
     // Not `||=`, which would not take the value of a repeat.
     if (generation > 0) for (const e of events) e.repeated = values[at++] !== undefined || e.repeated
     for (const x of leafList) this.#putLeaf(x, values[at++])
-    for (const key of rowList) this.#putRow(key, values[at++])
+    for (const key of rowList) this.#task.memory.load(key, values[at++])
   }
 
   #putLeaf(x: IdentifierKey, value: Buffer | undefined): void {
     const { memory } = this.#task
-    if (!memory.leaves.has(x)) memory.setLeaf(x, value && decodeLeaf(value), 0)
-  }
-
-  #putRow(key: ProfileKey, value: Buffer | undefined): void {
-    const { memory } = this.#task
-    if (!memory.rows.has(key)) memory.setRow(key, value ? decodeProfileRow(key, value) : new Absent())
+    if (!memory.hasLeaf(x)) memory.setLeaf(x, value && decodeLeaf(value))
   }
 
   /** Loads profile rows. */
   async rows(keys: readonly ProfileKey[]): Promise<void> {
-    const missing = keys.filter((key) => !this.#task.memory.rows.has(key))
+    const missing = keys.filter((key) => !this.#task.memory.hasRow(key))
     if (missing.length === 0) return
     this.#task.metrics.rowsRead += missing.length
     const values = await this.#task.rows.getMany(missing.map(profileRowKey))
-    for (const [i, key] of missing.entries()) this.#putRow(key, values[i])
+    for (const [i, key] of missing.entries()) this.#task.memory.load(key, values[i])
   }
 
   /** Brings in what an input said that it wants. */
@@ -173,7 +167,11 @@ export class Prefetch {
     this.#task.metrics.rowsRead += groups.length
     const values = await this.#task.rows.getMany(groups.map((g) => groupKey(key, g)))
     const state = must(p.segments, 'groups belong to a born root')
-    for (const [i, group] of groups.entries()) segmentState.attachGroup(state, group, must(values[i], 'a split-off group has a row'))
+    for (const [i, group] of groups.entries()) {
+      const body = must(values[i], 'a split-off group has a row')
+      this.#task.memory.setGroup(key, group, body)
+      segmentState.attachGroup(state, group, body)
+    }
   }
 
   async #suffixed(prefix: string): Promise<Suffixed[]> {

@@ -36,6 +36,8 @@ export const NEVER = Number.POSITIVE_INFINITY
 
 export class Profile {
   readonly root: Root
+  /** The root is newer than the row. */
+  isRootFresh = true
   createdAt = 0
   updatedAt = 0
   /** The last `now` at which it was touched: its time never runs backwards, also across hand-overs. */
@@ -46,21 +48,32 @@ export class Profile {
   timelineFrom = 0
   auditSeq = 0
   appliedSeq = 0
-  traits = new Map<string, Trait>()
+  traits = new Traits()
   future: FutureEvent[] = []
   segments: SegmentState | undefined
   // Below: in memory only.
   dirty = false
-  /** Touched since the eviction hand last passed. */
-  used = true
   busy = false
-  rowBytes = 0
   /** The whole timeline and audit trail, where an input needs them; dropped at the end of the batch. */
   timeline: Suffixed[] | undefined
   audit: Suffixed[] | undefined
 
-  constructor(root: Root) {
+  /** The row that it was read from, and where identity's part lies there. */
+  readonly #row: Buffer | undefined
+  readonly #rootFrom: number
+  readonly #rootTo: number
+
+  constructor(root: Root, row?: { readonly bytes: Buffer; readonly rootFrom: number; readonly rootTo: number }) {
     this.root = root
+    this.#row = row?.bytes
+    this.#rootFrom = row?.rootFrom ?? 0
+    this.#rootTo = row?.rootTo ?? 0
+    this.isRootFresh = row === undefined
+  }
+
+  encodeRoot(w: Writer): void {
+    if (this.isRootFresh || this.#row === undefined) encodeRoot(this.root, w)
+    else w.range(this.#row, this.#rootFrom, this.#rootTo)
   }
 
   /** Binary; empty while unborn. */
@@ -70,6 +83,7 @@ export class Profile {
 
   set publicId(id: string) {
     this.root.publicId = id
+    this.isRootFresh = true
   }
 
   get key(): ProfileKey {
@@ -88,7 +102,6 @@ export class Profile {
 
 export class Forward {
   readonly to: ProfileKey
-  used = true
   dirty = false
   constructor(to: ProfileKey) {
     this.to = to
@@ -136,7 +149,7 @@ export function applyTraits(profile: Profile, event: EventRecord, message: JsonO
 }
 
 /** Merges the traits of an absorbed profile; returns the names that changed. */
-export function mergeTraits(into: Profile, from: ReadonlyMap<string, Trait>): string[] {
+export function mergeTraits(into: Profile, from: Iterable<[string, Trait]>): string[] {
   const changed: string[] = []
   for (const [name, trait] of from) if (setTrait(into, name, trait)) changed.push(name)
   return changed
@@ -154,7 +167,7 @@ function isBefore(at: number, hash: string, other: EventRecord): boolean {
   return at < other.at || (at === other.at && hash < other.messageHash)
 }
 
-const VERSION = 1
+const VERSION = 2
 const FORWARD = 0
 const UNBORN = 1
 const BORN = 2
@@ -164,7 +177,6 @@ export function encodeForward(to: ProfileKey): Buffer {
 }
 
 function encodeTraits(traits: ReadonlyMap<string, Trait>, w: Writer): void {
-  w.varint(traits.size)
   let last: Trait | undefined
   for (const [name, t] of traits) {
     w.text(name)
@@ -199,7 +211,7 @@ function decodeTraits(r: Reader): Map<string, Trait> {
   let at = 0
   let sourcePriority = 0
   let tie = ''
-  for (let n = r.varint(); n > 0; n--) {
+  while (!r.done) {
     const name = interned(r.text())
     const kind = r.u8()
     if (kind >= 2) {
@@ -212,11 +224,63 @@ function decodeTraits(r: Reader): Map<string, Trait> {
   return traits
 }
 
+const encodedTraits = new Writer(1024)
+
+/** The traits of one profile: bytes until somebody asks, and still bytes for the next row unless one has changed. */
+export class Traits {
+  #bytes: Buffer | undefined
+  #from = 0
+  #to = 0
+  #map: Map<string, Trait> | undefined
+
+  /** Keeps a view of the row. */
+  static read(r: Reader): Traits {
+    const traits = new Traits()
+    const size = r.varint()
+    traits.#bytes = r.buffer
+    traits.#from = r.at
+    r.at += size
+    traits.#to = r.at
+    return traits
+  }
+
+  #read(): Map<string, Trait> {
+    this.#map ??= this.#bytes === undefined ? new Map() : decodeTraits(new Reader(this.#bytes, this.#from, this.#to))
+    return this.#map
+  }
+
+  get size(): number {
+    return this.#read().size
+  }
+
+  get(name: string): Trait | undefined {
+    return this.#read().get(name)
+  }
+
+  set(name: string, trait: Trait): void {
+    this.#read().set(name, trait)
+    this.#bytes = undefined
+  }
+
+  [Symbol.iterator](): Iterator<[string, Trait]> {
+    return this.#read()[Symbol.iterator]()
+  }
+
+  encode(w: Writer): void {
+    if (this.#bytes !== undefined) {
+      w.varint(this.#to - this.#from).range(this.#bytes, this.#from, this.#to)
+      return
+    }
+    encodeTraits(this.#read(), encodedTraits.reset())
+    w.varint(encodedTraits.length).writer(encodedTraits)
+  }
+}
+
 /** All of a profile but identity and public id: what a hand-over carries too. */
 function encodeContents(p: Profile, w: Writer, split: SplitRows): void {
   encodeState(must(p.segments, 'a born root has segments (1)'), w, split)
   w.varint(p.createdAt).varint(p.updatedAt).varint(p.asOf).varint(p.timelineCount).varint(p.timelineFrom).varint(p.appliedSeq)
-  encodeTraits(p.traits, w)
+  p.traits.encode(w)
   w.varint(p.future.length)
   for (const { bytes } of p.future) w.bytes(bytes)
 }
@@ -229,22 +293,20 @@ function decodeContents(p: Profile, r: Reader): void {
   p.timelineCount = r.varint()
   p.timelineFrom = r.varint()
   p.appliedSeq = r.varint()
-  p.traits = decodeTraits(r)
+  p.traits = Traits.read(r)
   for (let n = r.varint(); n > 0; n--) {
     const bytes = r.bytes()
     p.future.push({ bytes, record: decodeEvent(bytes) })
   }
 }
 
-export function encodeProfile(p: Profile, w: Writer, split: SplitRows): Buffer {
-  w.reset()
-    .u8(VERSION)
-    .u8(p.segments ? BORN : UNBORN)
+/** Writes the profile's row. */
+export function encodeProfile(p: Profile, w: Writer, split: SplitRows): void {
+  w.u8(VERSION).u8(p.segments ? BORN : UNBORN)
   if (p.segments) w.binary(p.publicId).text(p.userId)
   w.varint(p.auditSeq).varint(p.armedAt === NEVER ? 0 : p.armedAt + 1)
-  encodeRoot(p.root, w)
+  p.encodeRoot(w)
   if (p.segments) encodeContents(p, w, split)
-  return w.take()
 }
 
 interface RowHead {
@@ -257,12 +319,11 @@ interface RowHead {
 
 /** The start of a born root's row: enough to list members. Undefined for a forward or an unborn root. */
 export function readRowHead(key: ProfileKey, row: Buffer): RowHead | undefined {
-  const head = readHead(key, row)
+  const head = readHead(key, new Reader(row))
   return head instanceof Forward || head.publicId === '' ? undefined : head
 }
 
-function readHead(key: ProfileKey, row: Buffer): RowHead | Forward {
-  const r = new Reader(row)
+function readHead(key: ProfileKey, r: Reader): RowHead | Forward {
   const version = r.u8()
   if (version !== VERSION) throw new TributaryError('data_corrupt', `profile row of unknown version ${version}`)
   const kind = r.u8()
@@ -271,15 +332,17 @@ function readHead(key: ProfileKey, row: Buffer): RowHead | Forward {
   const userId = kind === BORN ? r.text() : ''
   const auditSeq = r.varint()
   const armed = r.varint()
-  const profile = new Profile(decodeRoot(key, r, publicId === '' ? undefined : publicId))
+  const rootFrom = r.at
+  const root = decodeRoot(key, r, publicId === '' ? undefined : publicId)
+  const profile = new Profile(root, { bytes: r.buffer, rootFrom, rootTo: r.at })
   profile.auditSeq = auditSeq
   profile.armedAt = armed === 0 ? NEVER : armed - 1
-  profile.rowBytes = row.length
   return { publicId, userId, profile, rest: r }
 }
 
-export function decodeProfileRow(key: ProfileKey, row: Buffer): Profile | Forward {
-  const head = readHead(key, row)
+/** Keeps views of the row. */
+export function decodeProfileRow(key: ProfileKey, row: Buffer, from = 0, to = row.length): Profile | Forward {
+  const head = readHead(key, new Reader(row, from, to))
   if (head instanceof Forward) return head
   if (head.publicId !== '') decodeContents(head.profile, head.rest)
   return head.profile

@@ -75,10 +75,9 @@ async function keyOfPublicId(task: Task, id: string): Promise<ProfileKey | undef
 /** The key of a leaf; where the store is asked, also for the row that the identifier would have founded: most often it is the root. */
 async function keyOfLeaf(task: Task, x: IdentifierKey, ahead: Map<ProfileKey, Buffer>): Promise<ProfileKey | undefined> {
   const known = task.memory.leaf(x)
-  if (known) {
-    const key = known.leaf?.key
-    if (known.pin > task.durableN) await task.durable()
-    return key
+  if (known !== null) {
+    if (!task.memory.isLeafAtRest(x, task.durableN)) await task.durable()
+    return known?.key
   }
   const own = profileKey(x, 0)
   const [leaf, row] = await task.rows.getMany([leafKey(x), profileRowKey(own)])
@@ -96,7 +95,7 @@ interface Found {
 
 /** A row as it stands. `ahead` is its value if it was read just now. */
 async function rowOf(task: Task, key: ProfileKey, ahead?: Buffer): Promise<Found> {
-  const known = task.memory.row(key)
+  const known = task.memory.peek(key)
   const input = task.committedInput
   if (known instanceof Profile || known instanceof Forward) {
     const isDurable = task.memory.isAtRest(key, task.durableN)
@@ -223,7 +222,7 @@ function facts(task: Task): PartitionFacts {
     metrics: {
       ...task.metrics,
       cacheBytes: task.memory.bytes,
-      cachedRows: task.memory.rows.size,
+      cachedRows: task.memory.size,
       repeated: state.repeated,
       applied: state.applied,
       pendingBytes: task.rows.pendingBytes,

@@ -58,7 +58,7 @@ export function replaceState(group: GroupState, slot: Slot | undefined, accumula
   if (slot === undefined) return group.addSlot(accumulator, fresh)
   accumulator.operator?.takeOver(fresh, group.stateOf(slot, accumulator))
   slot.state = fresh
-  group.isDirty = true
+  group.change()
   return slot
 }
 

@@ -6,16 +6,16 @@
 // 3. After every call the memberships are those of the plan's segments on the present truths.
 // 4. A state that lacks events (the timeline no longer reaches back) says so in `gaps`.
 //
-// row:  memberships (count · (segment, seq * 2 + in)*) · version · gaps · groups
+// row:  size of memberships · memberships (segment delta, seq * 2 + in)* · version · gaps · groups
 import { invariant, must } from '../core/assert.ts'
-import { fromBinary, type Reader, type Writer } from '../core/bytes.ts'
+import type { Reader, Writer } from '../core/bytes.ts'
 import type { Json, JsonObject } from '../core/event.ts'
 import type { Where } from '../operators/definition.ts'
 import { noteInexact } from '../operators/inexact.ts'
 import { NEVER } from '../operators/operator.ts'
 import { listOf, Several, valueAt } from '../operators/path.ts'
 import { previewPlan } from './definitions.ts'
-import { GroupState, type Slot } from './group-state.ts'
+import { GroupState, Groups, type Slot } from './group-state.ts'
 import { Affected, type Emit, type Member, Memberships, readConditions, readDue, readTrait } from './membership.ts'
 import type { Plan } from './plan.ts'
 import type { EventView, PlanAccumulator, PlanGroup } from './plan-group.ts'
@@ -41,7 +41,7 @@ export class SegmentState implements Member {
   /** The earliest flip of any condition. */
   flipsAt: number = NEVER
   memberships = new Memberships()
-  readonly groups = new Map<number, GroupState>()
+  readonly groups = new Groups()
   gaps: Gap[] = []
 
   /** That of a profile without events and traits. */
@@ -62,7 +62,7 @@ export class SegmentState implements Member {
     let group = this.groups.get(plan.number)
     if (group === undefined) {
       group = GroupState.fresh(plan.number, false)
-      this.groups.set(plan.number, group)
+      this.groups.add(group)
     }
     return group
   }
@@ -134,7 +134,7 @@ function addEvent(state: SegmentState, plan: PlanGroup, event: EventView, now: n
     readConditions(slot, accumulator, now, affected)
   }
   if (group === undefined) return
-  group.isDirty = true
+  group.change()
   group.refreshFlips()
 }
 
@@ -252,7 +252,7 @@ function refillGroup(state: SegmentState, plan: PlanGroup, { fresh, since, now }
     readConditions(slot, accumulator, now, affected)
   }
   if (group === undefined) return
-  group.isDirty = true
+  group.change()
   group.refreshFlips()
   // The row of a split-off group stays, so its group does.
   if (group.open().length === 0 && !group.isSplit) state.groups.delete(plan.number)
@@ -277,7 +277,7 @@ export function isReady(plan: Plan, state: SegmentState, events: readonly EventV
 
 /** Split-off groups whose rows are not loaded. */
 export function missingGroups(state: SegmentState): number[] {
-  return [...state.groups.values()].filter((group) => !group.isLoaded).map((group) => group.number)
+  return state.groups.values().filter((group) => !group.isLoaded).map((group) => group.number)
 }
 
 /** What must be loaded before these events (those that will count by `now`) can be applied: rows of split-off groups, the timeline. */
@@ -356,7 +356,7 @@ export function merge(plan: Plan, into: SegmentState, from: SegmentState, step: 
   for (const group of from.groups.values()) if (!group.isTrait) mergeGroup(plan, into, group, step)
   if (step.keep === 'from') into.memberships = from.memberships
   for (const gap of from.gaps) into.addGap(gap)
-  for (const number of new Set([...into.groups.keys(), ...from.groups.keys()])) {
+  for (const number of new Set([...into.groups.values(), ...from.groups.values()].map((group) => group.number))) {
     const group = must(plan.groups[number], 'a filled group is in the plan (1)')
     if (group.trait !== undefined) readTrait(into.groups, group, { value: step.traits.get(group.trait), now: step.now }, affected)
     // All that read a state are evaluated: the memberships may be those of the other profile.
@@ -392,7 +392,7 @@ function mergeGroup(plan: Plan, into: SegmentState, theirs: GroupState, { timeli
   }
   if (resisting.length > 0 && timeline !== undefined) rebuildSlots(plan, mine, resisting, { timeline, now })
   for (const accumulator of merged) readConditions(must(mine.slot(accumulator.ordinal), 'it was just merged'), accumulator, now, affected)
-  mine.isDirty = true
+  mine.change()
   mine.refreshFlips()
 }
 
@@ -420,7 +420,7 @@ export function previewOf(where: Where): Preview {
 // ---- the row
 
 export interface SplitRows {
-  /** Above so many bytes of states in the profile's row, groups get rows of their own. */
+  /** Above so many bytes of states in the profile's row, groups get rows of their own; NEVER: all are written whole. */
   readonly bytes: number
   /** Takes the row of a split-off group that is new or has changed. */
   putGroup(group: number, row: Buffer): void
@@ -433,28 +433,36 @@ export function encodeState(state: SegmentState, w: Writer, split: SplitRows): v
   state.memberships.encode(w)
   w.varint(state.version).varint(state.gaps.length)
   for (const gap of state.gaps) w.varint(gap.after).varint(gap.upTo).varint(gap.from)
-  let bytes = 0
-  for (const group of state.groups.values()) {
-    if (group.isDirty) group.encode()
-    bytes += group.inlineBytes
+  const start = w.length
+  let bodies = writeGroups(state, w, split.bytes)
+  if (bodies === undefined) {
+    w.truncate(start)
+    bodies = must(writeGroups(state, w, Number.MAX_SAFE_INTEGER), 'what was split off stays so')
   }
-  if (bytes > split.bytes) splitOff(state)
-  const whole = split.bytes === NEVER
-  w.varint(state.groups.size)
-  for (const group of state.groups.values()) {
-    group.write(w, whole)
-    // What was not touched since the last time is closed: only what is warm stays decoded.
-    if (!group.isFresh) group.close()
-    const body = whole ? undefined : group.takeBody()
-    if (body !== undefined) split.putGroup(group.number, fromBinary(body))
-    group.isFresh = false
-  }
+  for (const [group, body] of bodies) split.putGroup(group, body)
 }
 
-function splitOff(state: SegmentState): void {
-  for (const group of state.groups.values()) {
-    if (!group.isSplit && !group.isTrait && group.inlineBytes >= SMALLEST_SPLIT_BYTES) group.splitOff()
+/** Writes the groups; undefined if that took too much room: then some were split off, and it is to be done again. */
+function writeGroups(state: SegmentState, w: Writer, atMostBytes: number): [group: number, body: Buffer][] | undefined {
+  const groups = state.groups.values()
+  const bodies: [number, Buffer][] = []
+  const ends: number[] = []
+  w.varint(groups.length)
+  const start = w.length
+  for (const group of groups) {
+    const body = group.write(w, atMostBytes === NEVER)
+    if (body !== undefined) bodies.push([group.number, body])
+    ends.push(w.length)
   }
+  if (w.length - start <= atMostBytes) return bodies
+  let didSplit = false
+  for (const [i, group] of groups.entries()) {
+    const size = (ends[i] as number) - (i === 0 ? start : (ends[i - 1] as number))
+    if (group.isSplit || group.isTrait || size < SMALLEST_SPLIT_BYTES) continue
+    group.splitOff()
+    didSplit = true
+  }
+  return didSplit ? undefined : bodies
 }
 
 /** The start of what `encodeState` has written. */
@@ -467,11 +475,13 @@ export function decodeState(r: Reader): SegmentState {
   state.memberships = readMemberships(r)
   state.version = r.varint()
   for (let n = r.varint(); n > 0; n--) state.gaps.push({ after: r.varint(), upTo: r.varint(), from: r.varint() })
+  let flipsAt = NEVER
   for (let n = r.varint(); n > 0; n--) {
     const group = GroupState.read(r)
-    state.groups.set(group.number, group)
+    state.groups.append(group)
+    if (group.flipsAt < flipsAt) flipsAt = group.flipsAt
   }
-  state.refreshFlips()
+  state.flipsAt = flipsAt
   return state
 }
 

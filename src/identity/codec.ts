@@ -184,11 +184,11 @@ const STATES = ['idle', 'asked', 'proposed', 'offered'] as const
 /** The identity part of a profile row. The key and the public id are written by the row's owner. */
 export function encodeRoot(root: Root, w: Writer): void {
   const busy = !isIdle(root)
-  const { ids, refused } = root
-  putHead(w, (root.isBorn ? BORN : 0) + (refused.size > 0 ? HAS_REFUSED : 0) + (busy ? BUSY : 0))
+  const { ids, hasRefused } = root
+  putHead(w, (root.isBorn ? BORN : 0) + (hasRefused ? HAS_REFUSED : 0) + (busy ? BUSY : 0))
   const founder = founderOf(root.key)
   putAll(w, ids.values(), ids.size, (_, held) => putHeld(w, held, founder))
-  if (refused.size > 0) putAll(w, refused, refused.size, putKey)
+  if (hasRefused) putAll(w, root.refused, root.refused.size, putKey)
   if (busy) putUnderWay(w, root)
 }
 

@@ -54,10 +54,10 @@ export class Root {
   /** As the task mints it; opaque here. */
   publicId: string | undefined
   readonly ids = new Map<IdentifierKey, HeldIdentifier>()
-  /** The oldest is dropped when there are too many. */
-  readonly refused = new Set<IdentifierKey>()
+  /** Most roots refuse and grant nothing, so these are made when first asked for. */
+  #refused: Set<IdentifierKey> | undefined
+  #granted: Map<ProfileKey, Grant> | undefined
   doing: Doing = IDLE
-  readonly granted = new Map<ProfileKey, Grant>()
   links: Link[] = []
   wants: Want[] = []
   held: Propose[] = []
@@ -66,6 +66,25 @@ export class Root {
   constructor(key: ProfileKey, publicId?: string) {
     this.key = key
     this.publicId = publicId
+  }
+
+  /** The oldest is dropped when there are too many. */
+  get refused(): Set<IdentifierKey> {
+    this.#refused ??= new Set()
+    return this.#refused
+  }
+
+  get hasRefused(): boolean {
+    return this.#refused !== undefined && this.#refused.size > 0
+  }
+
+  get granted(): Map<ProfileKey, Grant> {
+    this.#granted ??= new Map()
+    return this.#granted
+  }
+
+  get hasGranted(): boolean {
+    return this.#granted !== undefined && this.#granted.size > 0
   }
 
   get isBorn(): boolean {
@@ -86,7 +105,7 @@ export function newRoot(key: ProfileKey): Root {
 export function isIdle(root: Root): boolean {
   return (
     root.doing.state === 'idle' &&
-    root.granted.size === 0 &&
+    !root.hasGranted &&
     root.links.length === 0 &&
     root.wants.length === 0 &&
     root.held.length === 0 &&
@@ -95,6 +114,7 @@ export function isIdle(root: Root): boolean {
 }
 
 export function grantOf(root: Root, x: IdentifierKey): Grant | undefined {
+  if (!root.hasGranted) return undefined
   for (const grant of root.granted.values()) for (const { key } of grant.ids) if (key === x) return grant
   return undefined
 }
@@ -115,7 +135,7 @@ export function counted(root: Root): CountedIdentifier[] {
   for (const { identifier } of root.ids.values()) all.push(identifier)
   const asked = askedOf(root)
   if (asked) all.push(asked)
-  for (const { ids } of root.granted.values()) all.push(...ids)
+  if (root.hasGranted) for (const { ids } of root.granted.values()) all.push(...ids)
   return all
 }
 
@@ -123,7 +143,7 @@ export function counted(root: Root): CountedIdentifier[] {
 export function holdIdentifier(root: Root, { identifier, v }: HeldIdentifier): void {
   const old = root.ids.get(identifier.key)
   if (!old || old.v < v) root.ids.set(identifier.key, { identifier, v })
-  root.refused.delete(identifier.key)
+  if (root.hasRefused) root.refused.delete(identifier.key)
 }
 
 /** True when `a` keeps open whatever `b` would: same origin, and not later by any measure. */
@@ -135,7 +155,7 @@ export function covers(a: CauseRef, b: CauseRef): boolean {
 export function causesOf(root: Root): CauseRef[] {
   const causes: CauseRef[] = []
   if (root.doing.state !== 'idle') causes.push(root.doing.cause)
-  for (const grant of root.granted.values()) causes.push(...grant.causes)
+  if (root.hasGranted) for (const grant of root.granted.values()) causes.push(...grant.causes)
   for (const { cause } of root.links) causes.push(cause)
   for (const { cause } of root.wants) causes.push(cause)
   for (const { cause } of root.held) causes.push(cause)

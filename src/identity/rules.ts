@@ -233,7 +233,7 @@ const shown = ({ namespace, value }: Identifier): { namespace: string; value: st
 function queueLinks(root: Root, event: CarriedEvent, cause: CauseRef, c: Context): boolean {
   let queued = false
   for (const x of event.record.identifiers) {
-    if (root.ids.has(x.key) || root.refused.has(x.key)) continue
+    if (root.ids.has(x.key) || (root.hasRefused && root.refused.has(x.key))) continue
     queueLink(root, x, cause, c)
     queued = true
   }
@@ -255,19 +255,19 @@ function pump(root: Root, c: Context): void {
     if (proposal) decide(root, proposal, c)
     else if (root.doing.state === 'asked') {
       const { x, by, cause } = root.doing
-      if (by === undefined || root.granted.size > 0) return
+      if (by === undefined || root.hasGranted) return
       become(root, { state: 'proposed', x, to: by, cause })
       propose(root, c)
-    } else if (root.wants.length > 0 && root.granted.size === 0) offer(root, c)
+    } else if (root.wants.length > 0 && !root.hasGranted) offer(root, c)
     else if (root.links.length > 0) ask(root, c)
-    else if (!root.isBorn && root.granted.size === 0) birth(root, c)
+    else if (!root.isBorn && !root.hasGranted) birth(root, c)
     else return
   }
 }
 
 function ask(root: Root, c: Context): void {
   const { x, cause } = must(root.links.shift(), 'a link is queued')
-  if (root.ids.has(x.key) || root.refused.has(x.key)) return
+  if (root.ids.has(x.key) || (root.hasRefused && root.refused.has(x.key))) return
   const grant = grantOf(root, x.key)
   if (grant) {
     if (!grant.causes.some((other) => covers(other, cause))) grant.causes.push(cause)
@@ -337,7 +337,7 @@ function propose(root: Root, c: Context): void {
   const { doing } = root
   invariant(doing.state === 'proposed' || doing.state === 'offered', 'the state comes before the message')
   invariant(doing.to < root.key, 'the larger root proposes (1)')
-  invariant(root.granted.size === 0, 'a proposal is clean (4)')
+  invariant(!root.hasGranted, 'a proposal is clean (4)')
   const ids: { key: IdentifierKey; namespace: string }[] = []
   for (const { identifier } of root.ids.values()) ids.push({ key: identifier.key, namespace: identifier.namespace })
   const { x, to, cause } = doing
@@ -389,7 +389,7 @@ function onAccept(root: Root, { by, x, own, cause }: Accept, c: Context): void {
   const { doing, held, wants } = root
   invariant(doing.state === (own ? 'proposed' : 'offered') && doing.x.key === x, 'an acceptance finds its proposal (6)')
   invariant(by < root.key, 'forwards descend (1)')
-  invariant(root.granted.size === 0, 'a hand-over is clean (4)')
+  invariant(!root.hasGranted, 'a hand-over is clean (4)')
   const { publicId, links, waiting } = root
   const handed = { publicId, ids: [...root.ids.values()], refused: [...root.refused], links, waiting }
   c.send({ kind: 'handover', to: by, from: root.key, x, own, root: handed, state: c.takeState(root), cause })

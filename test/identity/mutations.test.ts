@@ -74,7 +74,7 @@ const MUTATIONS: readonly [string, () => Mutation, RunOptions?][] = [
   ['guards do not count what is granted (trap 7)', () => ({ afterStep: uncountGrants }), { persist: false, inline: false }],
   [
     'grants are not noticed: unclean proposals, early births (traps 5, 8)',
-    () => ({ onCreate: (root) => Object.assign(root, { granted: new Unnoticed() }) }),
+    () => ({ onCreate: (root) => Object.defineProperty(root, 'granted', { value: new Unnoticed() }) }),
     { persist: false },
   ],
   ['a frozen root decides (trap 6)', () => ({ onReceive: decideFrozen })],

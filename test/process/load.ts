@@ -10,8 +10,12 @@ export interface LoadOptions {
   readonly urlOf: () => string
   readonly connections: number
   readonly people: number
+  /** Between two requests of a connection, at most. */
+  readonly thinkMs?: number
   /** The instant that a new message happened at, ms. */
   readonly timestamp: (random: Random) => number
+  /** True for answers of 5xx that are no fault now; such a request may have been taken or not. */
+  readonly forgives?: (answer: string) => boolean
 }
 
 export type Message = JsonObject & { readonly messageId: string; readonly type: string }
@@ -61,7 +65,10 @@ export class Load {
 
   async #work(): Promise<void> {
     const { random } = this.#options
-    while (!this.#stopping) await this.#deliver(random() < REPEAT_SHARE && this.#bodies.length > 0 ? this.#repeated() : this.#fresh())
+    while (!this.#stopping) {
+      await this.#deliver(random() < REPEAT_SHARE && this.#bodies.length > 0 ? this.#repeated() : this.#fresh())
+      if (this.#options.thinkMs !== undefined) await pause(below(random, this.#options.thinkMs))
+    }
   }
 
   #fresh(): Message[] {
@@ -102,8 +109,8 @@ export class Load {
     }
   }
 
-  /** The status of the reply. Throws when there is none. */
-  async #post(messages: readonly Message[]): Promise<number> {
+  /** The status of the reply, 'none' when it says nothing about the messages. Throws when there is no reply. */
+  async #post(messages: readonly Message[]): Promise<number | 'none'> {
     const [first] = messages
     const single = messages.length === 1 && first !== undefined
     const body = JSON.stringify(single ? first : { batch: messages })
@@ -112,6 +119,7 @@ export class Load {
     const text = await reply.text()
     this.answered++
     if (reply.status === 503) this.turnedAway++
+    if (reply.status >= 500 && reply.status !== 503 && this.#options.forgives?.(text)) return 'none'
     if (reply.status === 200 && 'rejected' in JSON.parse(text)) this.faults.push(`rejected: ${text}`)
     if (![200, 429, 503].includes(reply.status)) this.faults.push(`${reply.status}: ${text}`)
     return reply.status

@@ -1,10 +1,13 @@
-// Rounds of load and kill -9, and what must be true after the last restart.
+// Rounds of load and faults (faults.ts), and what must be true after the last of them: read through the public interface only.
 import type { ShownTransition } from '../../src/cli/follow.ts'
+import { must } from '../../src/core/assert.ts'
 import type { Where } from '../../src/operators/definition.ts'
 import { below, seeded } from '../identity/random.ts'
 import { call, Follower, setClock, settle } from './client.ts'
+import { FAULTS, type FaultName, type Ground, saysFull } from './faults.ts'
 import { Load, PATIENCE_MS } from './load.ts'
 import { DataDirectory, pause, ServerProcess } from './server.ts'
+import { type DiskKind, SmallDisk } from './small-disk.ts'
 import {
   followerFaults,
   historyFaults,
@@ -18,11 +21,16 @@ import {
 
 export interface RoundsOptions {
   readonly seed: number
-  readonly rounds: number
+  /** A round each, in this order. */
+  readonly faults: readonly FaultName[]
+  /** Where the data lies; by default in a directory. */
+  readonly disk?: { readonly kind: DiskKind; readonly megabytes: number }
   readonly clock: 'manual' | 'wall'
   readonly people: number
-  /** How long the load runs between two kills, at most. */
+  /** How long the load runs between two faults, at most. */
   readonly lifeMs: number
+  /** Between two requests of a connection, at most. */
+  readonly thinkMs?: number
   /** Told of every step. */
   readonly say?: (what: string) => void
 }
@@ -64,9 +72,8 @@ const CONNECTIONS = 6
 /** Some servers apply to their stores all the time and cut their journals soon, so that kills hit that too. */
 const BUSY_STORE = ['--apply-ms', '20', '--batch-bytes', '1MB', '--apply-bytes', '1MB', '--journal-bytes', '2MB']
 const BUSY_SHARE = 0.6
-/** How often a server is killed before it is up. */
-const EARLY_SHARE = 0.2
-const STARTUP_MS = 900
+/** On a disk of its own. */
+const MIN_FREE_MB = 64
 
 /** Segments that more events move one way only, so that every single transition can be recomputed. */
 const oneWay = (unit: number): { readonly [id: string]: Where } => ({
@@ -85,9 +92,11 @@ const others = (unit: number): { readonly [id: string]: Where } => ({
   scored: { all: [{ trait: 'score', gte: 50 }, { not: { trait: 'plan', in: ['free'] } }] },
 })
 
-export async function killRounds(options: RoundsOptions): Promise<Outcome> {
-  const directory = new DataDirectory()
-  const rounds = new Rounds(options, directory.path)
+export async function faultRounds(options: RoundsOptions): Promise<Outcome> {
+  const disk = options.disk && SmallDisk.mount(options.disk.kind, options.disk.megabytes)
+  if (options.disk && !disk) throw new Error(`no ${options.disk.kind} can be mounted here: this takes root`)
+  const directory = disk ?? new DataDirectory()
+  const rounds = new Rounds(options, directory.path, disk)
   try {
     return await rounds.run()
   } finally {
@@ -99,6 +108,7 @@ export async function killRounds(options: RoundsOptions): Promise<Outcome> {
 class Rounds {
   readonly #options: RoundsOptions
   readonly #dataDir: string
+  readonly #disk: SmallDisk | undefined
   readonly #random: () => number
   readonly #load: Load
   readonly #follower: Follower
@@ -107,14 +117,17 @@ class Rounds {
   #now = T0
   /** What servers wrote to their logs as errors. */
   readonly #errors: string[] = []
-  #kills = 0
-  #earlyKills = 0
+  /** Servers that were told of a full disk: what they say of it is no fault. */
+  readonly #onFullDisk = new Set<ServerProcess>()
+  #starts = 0
   #clockMoves = 0
   #edits = 0
+  #threshold = 0
 
-  constructor(options: RoundsOptions, dataDir: string) {
+  constructor(options: RoundsOptions, dataDir: string, disk: SmallDisk | undefined) {
     this.#options = options
     this.#dataDir = dataDir
+    this.#disk = disk
     this.#random = seeded(options.seed)
     this.#unit = options.clock === 'manual' ? DAY : 2 * SECOND
     const urlOf = (): string => {
@@ -126,7 +139,9 @@ class Rounds {
       urlOf,
       connections: CONNECTIONS,
       people: options.people,
+      ...(options.thinkMs === undefined ? {} : { thinkMs: options.thinkMs }),
       timestamp: (r) => this.#timestamp(r),
+      forgives: (answer) => this.#onFullDisk.size > 0 && saysFull(answer),
     })
     this.#follower = new Follower(urlOf)
   }
@@ -143,7 +158,7 @@ class Rounds {
     await this.#start()
     await this.#prepare()
     this.#load.start()
-    for (let round = 0; round < this.#options.rounds; round++) await this.#round()
+    for (const fault of this.#options.faults) await this.#round(fault)
     await pause(this.#options.lifeMs)
     await this.#load.stop()
     return this.#verify()
@@ -151,7 +166,7 @@ class Rounds {
 
   async end(): Promise<void> {
     await this.#follower.stop()
-    await this.#kill()
+    await this.#server?.end('SIGKILL')
     for (const line of this.#errors) this.#options.say?.(line)
   }
 
@@ -160,17 +175,25 @@ class Rounds {
     return this.#server.url
   }
 
-  async #start(): Promise<void> {
+  #begin(): ServerProcess {
     const busy = this.#random() < BUSY_SHARE ? BUSY_STORE : []
-    const server = new ServerProcess(this.#dataDir, ['--partitions', '4', '--hosts', '2', '--clock', this.#options.clock, ...busy])
-    if (this.#kills > 0 && this.#random() < EARLY_SHARE) {
-      await pause(below(this.#random, STARTUP_MS))
-      await server.end('SIGKILL')
-      this.#earlyKills++
-      return this.#start()
-    }
-    this.#server = await server.listening()
+    const room = this.#disk ? ['--min-free-bytes', `${MIN_FREE_MB}MB`] : []
+    this.#starts++
+    return new ServerProcess(this.#dataDir, ['--partitions', '4', '--hosts', '2', '--clock', this.#options.clock, ...busy, ...room])
+  }
+
+  async #start(): Promise<void> {
+    this.#noteErrors()
+    this.#server = await this.#begin().listening()
     this.#options.say?.(`a server listens at ${this.#server.url}`)
+  }
+
+  /** What the server that is no more had said. */
+  #noteErrors(): void {
+    const server = this.#server
+    if (!server) return
+    const isFull = this.#onFullDisk.has(server)
+    for (const line of server.err.split('\n')) if (/"level":[56]0/.test(line) && !(isFull && saysFull(line))) this.#errors.push(line)
   }
 
   /** Segments, and a first transition, so that the follower has an id to resume from. */
@@ -195,19 +218,28 @@ class Rounds {
     this.#load.fates.set(first.messageId, 'acknowledged')
   }
 
-  async #round(): Promise<void> {
+  async #round(name: FaultName): Promise<void> {
     const steering = this.#steer()
+    steering.catch(() => {})
     await pause(20 + below(this.#random, this.#options.lifeMs))
-    await this.#kill()
-    this.#kills++
-    await this.#start()
+    await FAULTS[name](this.#ground)
     await steering
-    this.#options.say?.(`kill ${this.#kills}, ${this.#load.answered} requests answered, ${this.#load.unanswered} not`)
+    this.#options.say?.(`${name}; so far ${this.#load.answered} requests answered, ${this.#load.unanswered} not`)
   }
 
-  async #kill(): Promise<void> {
-    await this.#server?.end('SIGKILL')
-    for (const line of this.#server?.err.split('\n') ?? []) if (/"level":[56]0/.test(line)) this.#errors.push(line)
+  get #ground(): Ground {
+    const server = (): ServerProcess => must(this.#server, 'a fault begins with a server that runs')
+    return {
+      random: this.#random,
+      server,
+      begin: () => this.#begin(),
+      start: () => this.#start(),
+      write: () => this.#edit(),
+      expectFullDisk: () => this.#onFullDisk.add(server()),
+      disk: this.#disk,
+      minFreeBytes: MIN_FREE_MB << 20,
+      say: (what) => this.#options.say?.(what),
+    }
   }
 
   /** Moves the clock or edits a segment, until that has succeeded. */
@@ -220,9 +252,14 @@ class Rounds {
     }
     if (draw > 0.6) {
       this.#edits++
-      const where = { event: 'View', count: { gte: 1 + below(this.#random, 4) } }
-      return this.#persist(() => call(this.#url, '/v1/segments/edited', { method: 'PUT', body: { where } }))
+      return this.#persist(() => this.#edit())
     }
+  }
+
+  /** Another threshold each time: an equal definition would be no change. */
+  #edit(): Promise<unknown> {
+    const where = { event: 'View', count: { gte: 1 + (this.#threshold++ % 4) } }
+    return call(this.#url, '/v1/segments/edited', { method: 'PUT', body: { where } })
   }
 
   async #persist(act: () => Promise<unknown>): Promise<void> {
@@ -240,6 +277,7 @@ class Rounds {
 
   async #verify(): Promise<Outcome> {
     await this.#settled()
+    this.#noteErrors()
     const faults = [...this.#load.faults, ...this.#errors]
     let seen = await this.#look()
     const until = seen.now
@@ -280,8 +318,8 @@ class Rounds {
   #figures(world: World): Outcome['figures'] {
     const fates = [...this.#load.fates.values()]
     return {
-      kills: this.#kills,
-      killsBeforeUp: this.#earlyKills,
+      faults: this.#options.faults.length,
+      starts: this.#starts,
       clockMoves: this.#clockMoves,
       definitionEdits: this.#edits,
       answered: this.#load.answered,

@@ -33,6 +33,7 @@ export const status: Command = {
     )
     io.out.write(partitionTable(engine.partitions, paint))
     if (items.length > 0) io.out.write(`\n${segmentTable(items, paint)}`)
+    for (const s of engine.deleting) io.out.write(`${s.id} is deleted; its members are leaving: ${Math.floor(s.progress * 100)} %\n`)
     for (const p of stopped) io.err.write(`partition_stopped: Partition ${p.partition} has stopped: ${p.reason ?? 'no reason given'}.\n`)
     if (stopped.length > 0) io.err.write('  What to do next: see the server log, then restart it; docs/operations.md says more.\n')
     return code

@@ -374,6 +374,7 @@ export class EmbeddedEngine implements Engine {
       now: new Date(now).toISOString(),
       profiles: facts.reduce((sum, f) => sum + f.profiles, 0),
       definitionsVersion: this.#registry.version,
+      deleting: this.#registry.deleting(facts),
       ...(this.#ports.guard?.isStopped ? { clockStopped: true as const } : {}),
       partitions: facts.map((f) => this.#partitionStatus(f)),
     }

@@ -66,6 +66,14 @@ export interface SegmentView {
   readonly warning?: string
 }
 
+export interface DeletingSegment {
+  readonly id: string
+  /** The definitions version that deleted it. */
+  readonly version: number
+  /** 0 to 1. */
+  readonly progress: number
+}
+
 export interface MergeRecord {
   readonly id: string
   readonly survivor: string
@@ -108,6 +116,8 @@ export interface EngineStatus {
   readonly partitions: PartitionStatus[]
   readonly profiles: number
   readonly definitionsVersion: number
+  /** Deleted segments that some member has not left yet. */
+  readonly deleting: DeletingSegment[]
   /** Set while the machine's clock has stepped ahead and nobody has confirmed it: time stands still. */
   readonly clockStopped?: true
 }

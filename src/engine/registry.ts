@@ -8,7 +8,7 @@ import type { LogReader, LogWriter } from '../log/log.ts'
 import { canonicalText } from '../operators/canonical.ts'
 import type { Where } from '../operators/definition.ts'
 import { type DefinitionChange, Definitions } from './definitions.ts'
-import type { SegmentView } from './engine.ts'
+import type { DeletingSegment, SegmentView } from './engine.ts'
 import type { PartitionFacts } from './questions.ts'
 
 interface Current {
@@ -28,6 +28,8 @@ export class Registry {
   readonly #reader: LogReader
   readonly #definitions = new Definitions()
   readonly #current = new Map<string, Current>()
+  /** Deleted ids, by the version that did it, until every member has left. */
+  readonly #leaving = new Map<string, number>()
   readonly changes: DefinitionChange[] = []
   /** Changes are made one after another. */
   #turn: Promise<unknown> = Promise.resolve()
@@ -58,9 +60,11 @@ export class Registry {
     this.#definitions.apply(version, change)
     if ('delete' in change) {
       this.#current.delete(change.delete)
+      this.#leaving.set(change.delete, version)
       return
     }
     const { id, name, where } = change.put
+    this.#leaving.delete(id)
     const number = this.#definitions.numberOf(id)
     this.#current.set(id, { id, number, version, ...(name === undefined ? {} : { name }), where })
   }
@@ -115,28 +119,42 @@ export class Registry {
     return 'This definition holds for a profile without any event: every new profile enters at its first event, unless that event says otherwise.'
   }
 
+  /** What was deleted and is not yet out of every profile; forgets what is. */
+  deleting(facts: readonly PartitionFacts[]): DeletingSegment[] {
+    const list: DeletingSegment[] = []
+    for (const [id, version] of this.#leaving) {
+      const progress = progressOf(version, facts)
+      if (progress === 1) this.#leaving.delete(id)
+      else list.push({ id, version, progress })
+    }
+    return list
+  }
+
   view(s: Current, facts: readonly PartitionFacts[]): SegmentView {
     let size = 0
-    let progress = 0
-    let live = true
-    for (const f of facts) {
-      for (const [segment, n] of f.sizes) if (segment === s.number) size += n
-      if (f.sweptVersion >= s.version) progress += 1
-      else {
-        live = false
-        progress += f.activeVersion >= s.version ? f.progress : 0
-      }
-    }
+    for (const f of facts) for (const [segment, n] of f.sizes) if (segment === s.number) size += n
+    const progress = progressOf(s.version, facts)
     const warning = this.warningFor(s.where)
     return {
       id: s.id,
       ...(s.name === undefined ? {} : { name: s.name }),
       where: s.where,
       version: s.version,
-      status: live ? 'live' : 'filling',
-      progress: live ? 1 : Math.min(0.99, Math.floor((progress / facts.length) * 100) / 100),
+      status: progress === 1 ? 'live' : 'filling',
+      progress,
       size,
       ...(warning === undefined ? {} : { warning }),
     }
   }
+}
+
+/** How far all profiles are filled to a version; 1 only when each of them is. */
+function progressOf(version: number, facts: readonly PartitionFacts[]): number {
+  if (facts.every((f) => f.sweptVersion >= version)) return 1
+  let progress = 0
+  for (const f of facts) {
+    if (f.sweptVersion >= version) progress += 1
+    else if (f.activeVersion >= version) progress += f.progress
+  }
+  return Math.min(0.99, Math.floor((progress / facts.length) * 100) / 100)
 }

@@ -181,6 +181,7 @@ export class FakeEngine implements Engine {
       partitions: [],
       profiles: 0,
       definitionsVersion: 0,
+      deleting: [],
     }
   }
   confirmed = 0

@@ -19,13 +19,19 @@ test('status shows partitions and segments, and fails when one has stopped', asy
     now: '2026-11-23T15:00:00.000Z',
     profiles: 1234,
   }
-  engine.status = async () => ({ ...(await status()), profiles: 1234, partitions: [partition] })
+  engine.status = async () => ({
+    ...(await status()),
+    profiles: 1234,
+    partitions: [partition],
+    deleting: [{ id: 'old', version: 7, progress: 0.25 }],
+  })
   await engine.putSegment('vip', { where: { all: [] } })
   const good = await run(['status'], { url: live.url })
   expect(good.code).toBe(0)
   expect(good.out).toMatch(/0 +running +12,345 +12,350 +5 +1,234 /)
   expect(good.out).toContain('1,234 profiles · lag 5 · 1 segments')
   expect(good.out).toMatch(/vip +0 +1 +live/)
+  expect(good.out).toContain('old is deleted; its members are leaving: 25 %')
   engine.status = async () => ({ ...(await status()), partitions: [{ ...partition, state: 'stopped', reason: 'a broken rule' }] })
   const bad = await run(['status'], { url: live.url })
   expect(bad.code).toBe(1)

@@ -198,3 +198,34 @@ test('whoever was founded just before a definition is filled too, however slow t
   expect((await h.engine.profile({ namespace: 'user_id', value: 'late' }))?.segments).toEqual(['a'])
   await h.close()
 })
+
+test('the status tells of a deleted segment until its last member has left', async () => {
+  const h = await harness({ partitions: 2 })
+  await h.engine.setClock(T0)
+  await h.engine.putSegment('everyone', { where: { all: [] } })
+  const members = 1000
+  await h.send(...Array.from({ length: members }, (_, i) => ({ type: 'identify', userId: `u${i}`, messageId: `m${i}` })))
+  await h.engine.settle()
+  expect((await h.engine.status()).deleting).toEqual([])
+  const { version } = must(await h.engine.segment('everyone'), 'it was saved')
+  await h.engine.deleteSegment('everyone')
+  const seen: number[] = []
+  for (;;) {
+    const { deleting } = await within(h.engine.status())
+    if (deleting.length === 0) break
+    expect(deleting).toEqual([{ id: 'everyone', version: version + 1, progress: expect.any(Number) }])
+    seen.push(must(deleting[0], 'there is one').progress)
+    await turns(1)
+  }
+  expect(seen.length).toBeGreaterThan(2)
+  expect(seen).toEqual(seen.toSorted((a, b) => a - b))
+  await h.engine.settle()
+  expect((await h.transitions()).filter((t) => t.transition === 'exited')).toHaveLength(members)
+  // Saved again while members are leaving, it is filling, and no longer told as deleted.
+  await h.engine.putSegment('everyone', { where: { all: [] } })
+  await h.filled()
+  await h.engine.deleteSegment('everyone')
+  await h.engine.putSegment('everyone', { where: { all: [] } })
+  expect((await h.engine.status()).deleting).toEqual([])
+  await h.close()
+})

@@ -3,6 +3,7 @@
 //
 // 1. Messages between hosts keep their order per (origin, target).
 // 2. "Finished" over several hosts takes two equal clean answers with nothing moved between them; over one host, one.
+// 3. Once a partition has stopped nothing gets finished any more: who waits for that is told, and nobody waits anew.
 import { must } from '../core/assert.ts'
 import { type Clock, sleep } from '../core/clock.ts'
 import { ERRORS, type ErrorCode, TributaryError } from '../core/errors.ts'
@@ -26,6 +27,9 @@ export class Links {
   readonly #byPartition = new Map<number, HostLink>()
   readonly #asked = new Map<number, Asked>()
   #nextId = 1
+  #stopped: TributaryError | undefined
+  /** Of those who wait for something to be finished. */
+  readonly #rejects = new Set<(error: Error) => void>()
 
   constructor(ports: EmbeddedPorts) {
     this.#ports = ports
@@ -71,13 +75,32 @@ export class Links {
         return
       }
       case 'stopped':
-        this.#ports.stopped(message.partition, message.reason)
+        this.#stop(message.partition, message.reason)
         return
       case 'failed':
         this.#ports.fatal(errorOf(message.error))
         return
       default:
     }
+  }
+
+  /** (3) */
+  #stop(partition: number, reason: string): void {
+    this.#stopped ??= new TributaryError('partition_stopped', `partition ${partition} has stopped: ${reason}`)
+    for (const reject of this.#rejects) reject(this.#stopped)
+    this.#rejects.clear()
+    this.#ports.stopped(partition, reason)
+  }
+
+  /** The outcome of this work, or that a partition has stopped (3). */
+  #unlessStopped(work: () => Promise<void>): Promise<void> {
+    if (this.#stopped) return Promise.reject(this.#stopped)
+    return new Promise((resolve, reject) => {
+      this.#rejects.add(reject)
+      work()
+        .then(resolve, reject)
+        .finally(() => this.#rejects.delete(reject))
+    })
   }
 
   #hostOf(partition: number): HostLink {
@@ -120,13 +143,17 @@ export class Links {
   }
 
   /** Resolves when everything before `ends`, and all that it set off, is applied. */
-  async finished(ends: Ends): Promise<void> {
+  finished(ends: Ends): Promise<void> {
+    return this.#unlessStopped(() => this.#finish(ends))
+  }
+
+  async #finish(ends: Ends): Promise<void> {
     await this.#askAll({ kind: 'finished', ends }, 'done')
     if (this.#hosts.length > 1) await this.#twiceClean(ends)
   }
 
   async #twiceClean(ends: Ends): Promise<void> {
-    for (let before = ''; ; ) {
+    for (let before = ''; !this.#stopped; ) {
       const answers = await this.#askAll({ kind: 'isFinished', ends }, 'clean')
       const moved = answers.map((a) => a.received).join()
       if (!answers.every((a) => a.clean)) {
@@ -138,10 +165,12 @@ export class Links {
   }
 
   /** Finished, and relayed; with `now`, also every flip due by then. */
-  async settled(ends: Ends, now?: number): Promise<void> {
-    await this.finished(ends)
-    await this.#askAll({ kind: 'settled', ends, ...(now === undefined ? {} : { now }) }, 'done')
-    if (this.#hosts.length > 1) await this.#twiceClean(ends)
+  settled(ends: Ends, now?: number): Promise<void> {
+    return this.#unlessStopped(async () => {
+      await this.#finish(ends)
+      await this.#askAll({ kind: 'settled', ends, ...(now === undefined ? {} : { now }) }, 'done')
+      if (this.#hosts.length > 1) await this.#twiceClean(ends)
+    })
   }
 
   async confirmClock(): Promise<void> {

@@ -239,6 +239,26 @@ describe('a broken invariant', () => {
   })
 })
 
+test('whoever waits for something to be finished is told when a partition stops elsewhere', async () => {
+  const disk = testDisk(4, 2)
+  const h = await shop({ partitions: 4, hosts: 2, disk })
+  const [waiting, other] = [userAt(0, 4), userAt(2, 4)]
+  const [journal] = disk.faults.journals
+  if (journal) journal.schedule = () => {}
+  const { position } = await h.send(order(waiting, 'm1', 1))
+  const settled = within(h.engine.settle())
+  const read = within(h.engine.profile({ namespace: 'user_id', value: waiting }, { minPosition: position }))
+  // By now the other host has said that it has nothing to do.
+  await turns(30)
+  poison(() => new InvariantError('water runs downhill'))
+  await h.send(order(other, 'm2', POISON))
+  const told = { code: 'partition_stopped', message: expect.stringMatching(/^partition 2 has stopped: InvariantError: water/) }
+  await expect(settled).rejects.toMatchObject(told)
+  await expect(read).rejects.toMatchObject(told)
+  await expect(h.engine.settle()).rejects.toMatchObject(told)
+  h.abandon()
+})
+
 describe('a log that fails', () => {
   test.each(['write', 'sync'] as const)('the journal, on %s: the process must stop; nothing acknowledged is lost', async (fault) => {
     const disk = testDisk(4, 2)

@@ -5,6 +5,7 @@ import { must } from '../core/assert.ts'
 import { type Clock, GuardedClock, systemClock } from '../core/clock.ts'
 import { openFileLog } from '../log/file-log.ts'
 import { openFileLogReader } from '../log/file-log-reader.ts'
+import { bootId } from '../state/fingerprint.ts'
 import { openStore, type StoreKind } from '../state/open-store.ts'
 import { PendingRows } from '../state/pending.ts'
 import type { Store } from '../state/store.ts'
@@ -57,6 +58,7 @@ export async function openHostPorts(setup: HostSetup): Promise<HostPorts> {
   })
   const stores: Store[] = []
   const turns = new Turns()
+  const boot = await bootId()
   const reader = await openFileLogReader(dir, { partitions: limits.partitions })
   reader.advance(writer.syncedOrdinal())
   await reader.refresh()
@@ -77,7 +79,7 @@ export async function openHostPorts(setup: HostSetup): Promise<HostPorts> {
       await mkdir(path, { recursive: true })
       const store = await openStore(setup.store, path)
       stores.push(store)
-      return PendingRows.open(store, { applyMs: limits.applyMs, applyBytes: limits.applyBytes, withMark: META_KEY })
+      return PendingRows.open(store, { applyMs: limits.applyMs, applyBytes: limits.applyBytes, withMark: META_KEY, bootId: boot })
     },
     pause: (since) => turns.pause(since),
     closed: async () => {

@@ -11,8 +11,10 @@ import { dirname, join } from 'node:path'
 import { systemClock } from '../core/clock.ts'
 import { openFileLog } from '../log/file-log.ts'
 import { openFileLogReader } from '../log/file-log-reader.ts'
+import { bootId } from '../state/fingerprint.ts'
+import { journalBeginsAnew } from '../state/marks.ts'
 import { openStore, type StoreKind } from '../state/open-store.ts'
-import { APPLIED_KEY, APPLYING_KEY, PendingRows } from '../state/pending.ts'
+import { PendingRows } from '../state/pending.ts'
 import { CommitCounter, replayCommits } from './journal.ts'
 import { META_KEY } from './keys.ts'
 import { journalDir, partitionsOf, storeDir } from './layout.ts'
@@ -97,7 +99,7 @@ async function withStore(r: Rehosting, partition: number, work: (rows: PendingRo
   const path = storeDir(r.dataDir, partition)
   await mkdir(path, { recursive: true })
   const store = await openStore(r.store, path)
-  await work(await PendingRows.open(store, { applyBytes: Number.POSITIVE_INFINITY, withMark: META_KEY }))
+  await work(await PendingRows.open(store, { applyBytes: Number.POSITIVE_INFINITY, withMark: META_KEY, bootId: await bootId() }))
   await store.sync()
   await store.close()
 }
@@ -107,12 +109,7 @@ async function forgetMark(r: Rehosting, partition: number): Promise<void> {
   const path = storeDir(r.dataDir, partition)
   await mkdir(path, { recursive: true })
   const store = await openStore(r.store, path)
-  await store.write({
-    puts: [
-      [APPLIED_KEY, undefined],
-      [APPLYING_KEY, undefined],
-    ],
-  })
+  await store.write(await journalBeginsAnew(store, META_KEY))
   await store.sync()
   await store.close()
 }

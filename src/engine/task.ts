@@ -216,7 +216,7 @@ export class Task implements TaskView {
     const ends = {
       events: events.end(this.partition),
       journal: journal.end(),
-      applied: this.rows.appliedPosition(),
+      applied: this.rows.claimedPosition(),
       outputs: outputEnds,
     }
     mustAgree(this.partition, this.#state, { input: recordOf(this.#state.input), ends })

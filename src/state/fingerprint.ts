@@ -75,7 +75,7 @@ export async function openMarker(
 }
 
 /** Where the kernel names no boot, every opening counts as another one. */
-async function bootId(): Promise<string> {
+export async function bootId(): Promise<string> {
   try {
     return (await readFile(BOOT_ID_FILE, 'latin1')).trim()
   } catch {

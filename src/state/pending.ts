@@ -12,7 +12,18 @@
 //    one wanted to come): then it is deleted there. Keys that `drop` accepts are put once only.
 // 5. The row `withMark` is in the store exactly as of the mark, whatever waits in memory: it says where replaying begins.
 import { invariant } from '../core/assert.ts'
-import { fromBinary, sortable, toBinary, unsortable } from '../core/bytes.ts'
+import {
+  APPLIED_KEY,
+  APPLYING_KEY,
+  BARRIER_KEY,
+  BOOT_KEY,
+  barrierOf,
+  encodePosition,
+  FIRST_MARK,
+  LAST_MARK,
+  type Marks,
+  readMarks,
+} from './marks.ts'
 import { MergedScan } from './merged-scan.ts'
 import { type Grouping, type KeyRange, type PendingRow, RowMap, UNKNOWN } from './row-map.ts'
 import type { ScanRange, Store, StoreScan } from './store.ts'
@@ -27,6 +38,8 @@ export interface PendingOptions extends Grouping {
   readonly sliceBytes: number
   /** Written together with the mark, and only then (5). */
   readonly withMark?: string
+  /** Which boot of the machine this is, for a store that power loss can damage (marks.ts 1). */
+  readonly bootId?: string
 }
 
 export const PENDING_DEFAULTS: PendingOptions = {
@@ -40,11 +53,6 @@ export const PENDING_DEFAULTS: PendingOptions = {
   groupAt: 3,
 }
 
-/** Row of the last journal position whose rows are all in the store. */
-export const APPLIED_KEY = 'mapplied'
-/** Row of the journal position that the last apply of several slices aimed at. */
-export const APPLYING_KEY = 'mapplying'
-const POSITION_BYTES = 7
 /** Rows looked at before a slice ends, per row that it may hold: skipping takes time too. */
 const VISITS_PER_ROW = 4
 /** Rows of the first page that a scan takes from the store. */
@@ -65,32 +73,37 @@ export class PendingRows {
   /** First position in the current map. */
   #currentFrom: number | undefined
   #tornThrough: number
+  readonly #marks: Marks
+  #isTrusted: boolean
   #waitingSinceMs: number | undefined
   #isApplying = false
   #failure: unknown
 
   /** Reads from the store how far it has come; the journal behind that position is then to be given to `commit`. */
   static async open(store: Store, options: Partial<PendingOptions> = {}): Promise<PendingRows> {
-    const [applied, applying] = await store.getMany([APPLIED_KEY, APPLYING_KEY])
-    return new PendingRows(
-      store,
-      { ...PENDING_DEFAULTS, ...options },
-      { applied: decodePosition(applied), applying: decodePosition(applying) },
-    )
+    return new PendingRows(store, { ...PENDING_DEFAULTS, ...options }, await readMarks(store, options.bootId))
   }
 
-  private constructor(store: Store, options: PendingOptions, marks: { applied: number; applying: number }) {
+  private constructor(store: Store, options: PendingOptions, marks: Marks) {
     this.#store = store
     this.#options = options
     this.#current = new RowMap(options)
     this.#applied = marks.applied
     this.#last = marks.applied
-    this.#tornThrough = marks.applying > marks.applied ? marks.applying : -1
+    this.#tornThrough = marks.tornThrough
+    this.#marks = marks
+    this.#isTrusted = marks.isTrusted
+    if (marks.restored && options.withMark !== undefined) this.#current.put(options.withMark, marks.restored.value)
   }
 
   /** The last journal position whose rows are all in the store, -1 for a new one. */
   appliedPosition(): number {
     return this.#applied
+  }
+
+  /** As `appliedPosition`, after power loss too: how far the store had come, whether it has it all or not. */
+  claimedPosition(): number {
+    return Math.max(this.#applied, this.#marks.claimed)
   }
 
   /** Heap taken by rows that are not in the store yet, roughly. */
@@ -119,7 +132,7 @@ export class PendingRows {
     this.#last = position
     this.#currentFrom ??= position
     for (const [from, to] of deletedRanges) {
-      invariant(from > APPLYING_KEY || to <= APPLIED_KEY, 'range deletes leave the marks alone')
+      invariant(from > LAST_MARK || to <= FIRST_MARK, 'range deletes leave the marks alone')
       this.#current.deleteRange(from, to)
     }
     for (const [key, value] of rows) this.#current.put(key, value === undefined || value instanceof Buffer ? value : bufferOf(value))
@@ -227,14 +240,24 @@ export class PendingRows {
     const marked = withMark === undefined ? UNKNOWN : frozen.get(withMark)
     if (withMark !== undefined && marked !== UNKNOWN) slice.push([withMark, marked])
     slice.push([APPLIED_KEY, encodePosition(position)])
+    const { bootId } = this.#options
+    if (bootId !== undefined) slice.push([BOOT_KEY, Buffer.from(bootId)])
     await this.#store.write({ puts: slice })
+    this.#isTrusted = true
   }
 
   /** Makes the applied rows durable; the journal up to the returned position is no longer needed. */
   async barrier(): Promise<number> {
-    const position = this.#applied
+    const { bootId, withMark } = this.#options
+    // Before its first mark of this boot the store is good for the last barrier only (marks.ts 3).
+    if (!this.#isTrusted) return this.#marks.applied
+    const barrier = await barrierOf(this.#store, withMark)
     await this.#store.sync()
-    return position
+    if (bootId === undefined) return barrier.position
+    // Only now, and synced before anybody rests on it: its row must not outlive what it vouches for.
+    await this.#store.write({ puts: [[BARRIER_KEY, barrier.row]] })
+    await this.#store.sync()
+    return barrier.position
   }
 }
 
@@ -263,14 +286,6 @@ class OpenReads {
 
 function keepAll(): boolean {
   return false
-}
-
-function encodePosition(position: number): Buffer {
-  return fromBinary(sortable(position, POSITION_BYTES))
-}
-
-function decodePosition(row: Buffer | undefined): number {
-  return row ? unsortable(toBinary(row)) : -1
 }
 
 function bufferOf(bytes: Uint8Array): Buffer {

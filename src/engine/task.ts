@@ -373,7 +373,11 @@ export class Task implements TaskView {
   /** One batch: as much of the queue as has its rows in memory. */
   async #step(): Promise<void> {
     this.#began = this.#host.clock.monotonicMs()
-    while (this.rows.isFull) await (this.#applying ?? this.#startApply())
+    while (this.rows.isFull) {
+      await (this.#applying ?? this.#startApply())
+      // The store has failed: it will be full for ever.
+      if (this.phase === 'stopped') return
+    }
     // Here and nowhere else, and not behind a cut: what is loaded for an input stays until it was executed.
     if (!this.#isCut) this.memory.evict(this.limits.cacheBytes, this.#durableN)
     this.#isCut = false

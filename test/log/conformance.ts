@@ -1,47 +1,29 @@
-// What every log must do, whatever it is made of: run against each implementation with small segments.
+// What a log with one total order must do, besides what every log must for each partition: run against each with small segments.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { LogReader, LogRecord, LogWriter } from '../../src/log/log.ts'
+import {
+  ALL,
+  appendTo,
+  type OpenPartitions,
+  PARTITIONS,
+  type PartitionKind,
+  partitionConformance,
+  payloadOf,
+  seeded,
+} from './partition-conformance.ts'
 
-export interface OpenLog {
+export interface OpenLog extends OpenPartitions {
   readonly writer: LogWriter & { syncedOrdinal(): number }
   readonly reader: LogReader
-  /** Lets the reader know what is durable by now. */
-  refresh(): Promise<void>
 }
 
-export interface LogKind {
-  open(): Promise<OpenLog>
-  /** Opens what is there after the process that had `log` open was killed. */
-  reopen(log: OpenLog): Promise<OpenLog>
-  /** The next sync fails. */
-  failNextSync(): void
-  dispose(): Promise<void>
-}
-
-export const PARTITIONS = 3
-const ALL = { maxRecords: 1_000_000, maxBytes: 1 << 30 }
-
-/** A small seeded generator (mulberry32): tests replay exactly. */
-export function seeded(seed: number): (below: number) => number {
-  let state = seed >>> 0
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = Math.imul(state ^ (state >>> 15), state | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) % below
-  }
-}
-
-export function payloadOf(partition: number, position: number, size = 20): Buffer {
-  const payload = Buffer.alloc(size, `${partition}:${position};`)
-  if (size >= 8) payload.writeDoubleLE(partition * 1e9 + position, 0)
-  return payload
-}
+export type LogKind = PartitionKind<OpenLog>
 
 const places = (records: readonly LogRecord[]): string[] => records.map((r) => `${r.ordinal}=${r.partition}:${r.position}`)
 
 export function logConformance(name: string, make: () => Promise<LogKind>): void {
-  describe(`a log: ${name}`, () => {
+  partitionConformance(name, make)
+  describe(`a log in one order: ${name}`, () => {
     let kind: LogKind
     let log: OpenLog
 
@@ -51,10 +33,7 @@ export function logConformance(name: string, make: () => Promise<LogKind>): void
     })
     afterEach(() => kind.dispose())
 
-    const append = (partition: number, size = 20): number => {
-      const position = log.writer.end(partition)
-      return log.writer.append(partition, payloadOf(partition, position, size))
-    }
+    const append = (partition: number, size = 20): number => appendTo(log.writer, partition, size)
     const appendMany = async (count: number, size = 20): Promise<void> => {
       for (let i = 0; i < count; i++) {
         append(i % PARTITIONS, size)
@@ -63,11 +42,6 @@ export function logConformance(name: string, make: () => Promise<LogKind>): void
       await log.writer.sync()
       await log.refresh()
     }
-
-    test('positions of each partition are contiguous from 0', () => {
-      expect([append(0), append(1), append(0), append(0), append(1)]).toEqual([0, 0, 1, 2, 1])
-      expect([0, 1, 2].map((p) => log.writer.end(p))).toEqual([3, 2, 0])
-    })
 
     test('a fresh log is empty', async () => {
       expect([
@@ -113,15 +87,6 @@ export function logConformance(name: string, make: () => Promise<LogKind>): void
       expect(log.writer.syncedOrdinal()).toBe(4)
     })
 
-    test('the caller may reuse its buffer once the sync has resolved', async () => {
-      const buffer = Buffer.from('first')
-      log.writer.append(0, buffer)
-      await log.writer.sync()
-      buffer.fill('x')
-      await log.refresh()
-      expect(String((await log.reader.read(0, 0, ALL))[0]?.payload)).toBe('first')
-    })
-
     test('reads keep to their limits, but give one record at least', async () => {
       await appendMany(300, 100)
       expect(await log.reader.read(0, 0, { maxRecords: 7, maxBytes: 1e9 })).toHaveLength(7)
@@ -161,25 +126,6 @@ export function logConformance(name: string, make: () => Promise<LogKind>): void
       for (const from of [0, 1, 250, 499]) expect(places(await log.reader.readAll(from, ALL))).toEqual(expected.slice(from))
     })
 
-    test('the last record of a partition', async () => {
-      await appendMany(200)
-      append(0)
-      expect((await log.reader.last(0))?.position).toBe(66)
-      expect((await log.reader.last(2))?.position).toBe(65)
-      await log.writer.sync()
-      await log.refresh()
-      expect((await log.reader.last(0))?.position).toBe(67)
-    })
-
-    test('empty and large payloads come back', async () => {
-      const sizes = [0, 1, 300_000, 0, 1_500_000, 5]
-      for (const size of sizes) append(0, size)
-      await log.writer.sync()
-      await log.refresh()
-      const records = await log.reader.read(0, 0, ALL)
-      expect(records.map((r) => r.payload.equals(payloadOf(0, r.position, sizes[r.position])))).toEqual(sizes.map(() => true))
-    })
-
     test('payloads already handed out do not change while the log goes on', async () => {
       await appendMany(3)
       const early = (await log.reader.readAll(0, ALL)).map((r) => [r, r.payload.toString('hex')] as const)
@@ -188,15 +134,6 @@ export function logConformance(name: string, make: () => Promise<LogKind>): void
         await log.reader.readAll(log.reader.endOrdinal() - 53, ALL)
       }
       for (const [record, hex] of early) expect(record.payload.toString('hex')).toBe(hex)
-    })
-
-    test('many readers at once see the same', async () => {
-      await appendMany(900, 200)
-      const reads = await Promise.all(Array.from({ length: 30 }, (_, i) => log.reader.read(i % PARTITIONS, i, ALL)))
-      reads.forEach((records, i) => {
-        expect(records.map((r) => r.position)).toEqual(Array.from({ length: 300 - i }, (_, n) => i + n))
-        expect(records.every((r) => r.partition === i % PARTITIONS && r.payload.equals(payloadOf(r.partition, r.position, 200)))).toBe(true)
-      })
     })
 
     test('after a kill everything synced is there, and positions go on', async () => {
@@ -247,17 +184,6 @@ export function logConformance(name: string, make: () => Promise<LogKind>): void
       expect(() => log.writer.append(0, Buffer.alloc(1))).toThrow(expect.objectContaining({ code: 'log_failed' }))
       await log.refresh()
       expect([log.reader.end(0), log.writer.syncedOrdinal()]).toEqual([1, 3])
-    })
-
-    test('syncs that wait behind a failing one fail too', async () => {
-      kind.failNextSync()
-      append(0)
-      const first = log.writer.sync()
-      await Promise.resolve()
-      append(1)
-      const second = log.writer.sync()
-      await expect(first).rejects.toMatchObject({ code: 'log_failed' })
-      await expect(second).rejects.toMatchObject({ code: 'log_failed' })
     })
 
     test('close makes durable what was appended', async () => {

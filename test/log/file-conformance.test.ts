@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { systemClock } from '../../src/core/clock.ts'
 import { openFileLog } from '../../src/log/file-log.ts'
 import { openFileLogReader, openMainLog } from '../../src/log/file-log-reader.ts'
-import { type LogKind, logConformance, type OpenLog, PARTITIONS } from './conformance.ts'
+import { type LogKind, logConformance, type OpenLog } from './conformance.ts'
+import { PARTITIONS } from './partition-conformance.ts'
 import { TracedFiles } from './traced-files.ts'
 
 const SEGMENT_BYTES = 4096

@@ -9,7 +9,7 @@ import { type FileLogOptions, type FileLogWriter, openFileLog } from '../../src/
 import { type FileLogReader, openFileLogReader, openMainLog } from '../../src/log/file-log-reader.ts'
 import { FRAME_BYTES, sealFrame, writeFrame } from '../../src/log/frame.ts'
 import { headerBytes, segmentPath } from '../../src/log/segment-file.ts'
-import { payloadOf } from './conformance.ts'
+import { payloadOf } from './partition-conformance.ts'
 import { TracedFiles } from './traced-files.ts'
 
 const PARTITIONS = 2

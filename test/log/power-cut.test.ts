@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { VirtualClock } from '../../src/core/clock.ts'
 import { openMainLog } from '../../src/log/file-log-reader.ts'
-import { payloadOf, seeded } from './conformance.ts'
+import { payloadOf, seeded } from './partition-conformance.ts'
 import { PowerFiles } from './power-files.ts'
 
 const PARTITIONS = 3

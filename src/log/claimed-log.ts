@@ -100,11 +100,9 @@ export class ClaimedLog {
   async open(opening: Opening): Promise<Base> {
     const { from, base, visit } = opening
     this.#enter('reading')
-    const { log, clock } = this.#options
-    const troubled = (error: Error): void => {
-      if (!this.#error) this.#options.troubled?.(error)
-    }
-    const reader = new ClaimedReader({ log, clock, retryMs: this.#timing.retryMs, troubled }, from, base)
+    const { log, clock, troubled = () => {} } = this.#options
+    const isStopped = (): boolean => this.#error !== undefined
+    const reader = new ClaimedReader({ log, clock, retryMs: this.#timing.retryMs, troubled, isStopped }, from, base)
     this.#reader = reader
     try {
       await this.#take(reader, visit)

@@ -154,7 +154,9 @@ export interface ReaderOptions {
   /** What could not be read is asked for again after so long. */
   readonly retryMs: number
   /** The log could not be read. */
-  readonly troubled?: ((error: Error) => void) | undefined
+  readonly troubled: (error: Error) => void
+  /** Nobody wants to read any more: trouble is none then. */
+  readonly isStopped: () => boolean
 }
 
 /** Reads a log page by page and gives what counts. */
@@ -205,7 +207,7 @@ export class ClaimedReader {
   }
 
   async #page(waitMs: number): Promise<SharedPage | undefined> {
-    const { log, clock, retryMs, troubled } = this.#options
+    const { log, clock, retryMs, troubled, isStopped } = this.#options
     try {
       if (!this.#isBegun) mustBeKept(this.#next, await log.first())
       this.#isBegun = true
@@ -215,7 +217,8 @@ export class ClaimedReader {
     } catch (error) {
       // What is there is wrong, so there is nothing to wait for.
       if (error instanceof TributaryError && error.code === 'data_corrupt') throw error
-      troubled?.(error as Error)
+      if (isStopped()) return undefined
+      troubled(error as Error)
       await sleep(clock, retryMs)
       return undefined
     }

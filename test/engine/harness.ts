@@ -49,19 +49,11 @@ export interface Harness {
   close(): Promise<void>
 }
 
-export async function harness(options: HarnessOptions = {}): Promise<Harness> {
-  const partitions = options.partitions ?? 4
-  const hosts = options.hosts ?? 1
-  const namespaces = options.namespaces ?? new Namespaces({})
-  const disk = options.disk ?? testDisk(partitions, hosts)
-  const clock = new LeapingClock(options.clockMs ?? (options.clock === 'wall' ? WALL_START_MS : 0))
-  const stopped: string[] = []
-  let isGone = false
-  const note = (what: string): void => void (isGone || stopped.push(what))
-  const limits: TaskLimits = {
-    partitions,
+export function limitsOf(options: HarnessOptions & { readonly partitions: number; readonly namespaces: Namespaces }): TaskLimits {
+  return {
+    partitions: options.partitions,
     clock: options.clock ?? 'manual',
-    identity: namespaces.limits,
+    identity: options.namespaces.limits,
     dedupeWindowMs: 3 * DAY,
     timelineRetentionMs: 400 * DAY,
     timelineEvents: 10_000,
@@ -76,6 +68,18 @@ export async function harness(options: HarnessOptions = {}): Promise<Harness> {
     applyBytes: 4 << 20,
     ...options.limits,
   }
+}
+
+export async function harness(options: HarnessOptions = {}): Promise<Harness> {
+  const partitions = options.partitions ?? 4
+  const hosts = options.hosts ?? 1
+  const namespaces = options.namespaces ?? new Namespaces({})
+  const disk = options.disk ?? testDisk(partitions, hosts)
+  const clock = new LeapingClock(options.clockMs ?? (options.clock === 'wall' ? WALL_START_MS : 0))
+  const stopped: string[] = []
+  let isGone = false
+  const note = (what: string): void => void (isGone || stopped.push(what))
+  const limits = limitsOf({ ...options, partitions, namespaces })
   // Under the manual clock the machine's clock only drives ticks, retries and the store: it may run as it likes.
   const pump = (): void => {
     if (isGone) return

@@ -58,7 +58,8 @@ const frozen = (records: readonly SharedRecord[]): SharedLog => ({
 })
 
 async function countedFrom(records: readonly SharedRecord[], from: number, base: { claim: number; n: number }): Promise<Commit[]> {
-  const reader = new ClaimedReader({ log: frozen(records), clock: systemClock, retryMs: 1 }, from, base)
+  const options = { log: frozen(records), clock: systemClock, retryMs: 1, troubled: () => {}, isStopped: () => false }
+  const reader = new ClaimedReader(options, from, base)
   const commits: Commit[] = []
   while (!reader.isCaughtUp) {
     for (const c of await reader.next(0))

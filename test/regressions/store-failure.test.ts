@@ -15,14 +15,17 @@ test('a partition whose store fails while it is full stops, and lets others run'
     return real?.call(this) as boolean
   })
   for (const store of h.disk.stores) {
-    store.faults.beforeWrite = () => {
+    // Late enough for a batch to wait for it.
+    store.faults.beforeWrite = async () => {
+      await turns(30)
       throw new Error('the disk is gone')
     }
   }
   for (let i = 0; i < 20; i++) {
     h.send({ type: 'track', event: 'A', userId: `u${i}`, messageId: `m${i}` }).catch(() => undefined)
-    await turns(20)
+    await turns(5)
   }
+  await turns(50)
   vi.restoreAllMocks()
   expect(h.stopped).toEqual([expect.stringContaining('the disk is gone')])
   expect(looks).toBeLessThan(1000)

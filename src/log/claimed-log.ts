@@ -241,22 +241,32 @@ export class ClaimedLog {
 
   /** Appends what has not counted yet, in order, and again after a while (1). */
   #send(outgoing: Outgoing): void {
-    const { clock, log, troubled } = this.#options
-    const isWanted = (): boolean => !this.#error && (outgoing === this.#committing || outgoing === this.#claiming)
-    const again = (delayMs: number): void => {
-      if (isWanted()) outgoing.cancelRepeat = clock.after(delayMs, () => this.#send(outgoing))
-    }
+    const { log, troubled } = this.#options
     const append = async (): Promise<void> => {
-      for (let i = outgoing.counted; i < outgoing.records.length && isWanted(); i++)
+      for (let i = outgoing.counted; i < outgoing.records.length && this.#isWanted(outgoing); i++)
         await log.append(must(outgoing.records[i], 'index in range'))
     }
     append().then(
-      () => again(this.#timing.repeatMs),
+      () => this.#repeat(outgoing, this.#timing.repeatMs),
       (error: Error) => {
-        if (isWanted()) troubled?.(error)
-        again(this.#timing.retryMs)
+        if (this.#isWanted(outgoing)) troubled?.(error)
+        this.#repeat(outgoing, this.#timing.retryMs)
       },
     )
+  }
+
+  #repeat(outgoing: Outgoing, delayMs: number): void {
+    if (!this.#isWanted(outgoing)) return
+    const { counted } = outgoing
+    outgoing.cancelRepeat = this.#options.clock.after(delayMs, () => {
+      // While parts come back, the others may be about to.
+      if (outgoing.counted > counted) this.#repeat(outgoing, this.#timing.repeatMs)
+      else this.#send(outgoing)
+    })
+  }
+
+  #isWanted(outgoing: Outgoing): boolean {
+    return !this.#error && (outgoing === this.#committing || outgoing === this.#claiming)
   }
 
   // ---- the end

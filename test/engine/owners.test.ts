@@ -9,6 +9,7 @@ import { Namespaces } from '../../src/core/namespace.ts'
 import type { DefinitionChange } from '../../src/engine/definitions.ts'
 import { encodeClock, encodeDefinitions, Pack } from '../../src/engine/inputs.ts'
 import { OwnedGate } from '../../src/engine/journal-port.ts'
+import type { Standby } from '../../src/engine/journal-standby.ts'
 import { readAndMap } from '../../src/intake/intake.ts'
 import { MemoryStore } from '../../src/state/memory-store.ts'
 import type { PendingRows } from '../../src/state/pending.ts'
@@ -102,6 +103,12 @@ interface Story {
   readonly around: Surroundings
 }
 
+/** Standbys of another process, one per partition. */
+function follow(world: Owners, stores: readonly MemoryStore[]): Promise<Standby[]> {
+  const process = { name: 'the standby', step: (run: () => void) => run() }
+  return Promise.all(stores.map((store, p) => world.standby(process, p, store)))
+}
+
 async function story(seed: number, merge: boolean): Promise<Story> {
   const random = seeded(seed)
   const surroundings = around(random)
@@ -118,6 +125,8 @@ async function story(seed: number, merge: boolean): Promise<Story> {
       if (error.code !== 'fenced') world.troubles.push(new Error(`opening failed: ${error.stack}`))
     })
   }
+  const standby = newStores(PARTITIONS)
+  const standbys = await follow(world, standby)
   begin()
   for (let i = 0; i < 40; i++) {
     if (random() < 0.4) await ingest(world, [must(source.next().value, 'endless'), must(source.next().value, 'endless')], at)
@@ -137,7 +146,8 @@ async function story(seed: number, merge: boolean): Promise<Story> {
   world.calm()
   for (const process of past) process.wake()
   await world.run(TIMING.freshMs)
-  const last = new Process(world, 'the last', inherited(random, past))
+  for (const s of standbys) await s.stop()
+  const last = new Process(world, 'the last', seed % 2 === 0 ? standby : inherited(random, past))
   await Promise.all([last.host.open(), world.run(200)])
   for (const process of [...past, last]) world.synced(process)
   await idle(last.host, world.events, () => world.clock.advance(1))
@@ -256,12 +266,8 @@ describe('an owner that slept while another took over', () => {
 describe('a standby', () => {
   test('that takes over holds the same rows, and reads on from there', async () => {
     const world = await calmWorld(4)
-    const [first, stores, asleep] = [
-      await opened(world, 'the first'),
-      newStores(PARTITIONS),
-      { name: 'the standby', step: (run: () => void) => run() },
-    ]
-    const standbys = await Promise.all(stores.map((store, p) => world.standby(asleep, p, store)))
+    const [first, stores] = [await opened(world, 'the first'), newStores(PARTITIONS)]
+    const standbys = await follow(world, stores)
     const source = messages(seeded(4), true)
     for (let i = 0; i < 30; i++) {
       await ingest(world, [must(source.next().value, 'endless')], T0 + i)

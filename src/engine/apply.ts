@@ -138,7 +138,7 @@ export class Apply {
     if (now - record.at <= this.#s.limits.timelineRetentionMs) {
       const row = encodeTimelineRow(now, p.appliedSeq, bytes)
       const key = timelineKey(p.key, record.at, record.messageHash)
-      this.#s.batch.rows.push([key, row])
+      this.#s.batch.rows.put(key, row)
       p.timeline?.push([key.slice(1 + p.key.length), row])
       p.timelineCount++
       if (p.timelineCount > this.#s.limits.timelineEvents + TIMELINE_SLACK) this.#s.overgrown.add(p.key)
@@ -256,7 +256,7 @@ export class Apply {
     const key = timelineKey(p.key, record.at, record.messageHash)
     const suffix = key.slice(1 + p.key.length)
     p.future.shift()
-    this.#s.batch.rows.push([key, undefined])
+    this.#s.batch.rows.put(key, undefined)
     if (p.timeline) p.timeline = p.timeline.filter(([other]) => other !== suffix)
     p.timelineCount = Math.max(0, p.timelineCount - 1)
     const message = { profile: publicIdText(p.publicId), messageId: record.messageId, event: record.name }
@@ -319,7 +319,7 @@ export class Apply {
     if (flips >= p.armedAt) return
     p.armedAt = flips
     this.#s.timers.arm({ due: flips, key: p.key }, this.#s.state.n + 1)
-    this.#s.batch.rows.push([timerKey(flips, p.key), EMPTY])
+    this.#s.batch.rows.put(timerKey(flips, p.key), EMPTY)
   }
 
   /** Takes in what an absorbed profile handed over. Sets the surviving public id; returns it and the absorbed one if both were born. */
@@ -334,10 +334,10 @@ export class Apply {
       else merged = this.#merge(p, other, cause)
       this.rearm(p)
     }
-    for (const [suffix, value] of other?.timeline ?? handed.timeline) this.#s.batch.rows.push([`t${p.key}${suffix}`, value])
+    for (const [suffix, value] of other?.timeline ?? handed.timeline) this.#s.batch.rows.put(`t${p.key}${suffix}`, value)
     for (const [, value] of handed.audit) {
       const key = auditKey(p.key, ++p.auditSeq)
-      this.#s.batch.rows.push([key, value])
+      this.#s.batch.rows.put(key, value)
       p.audit?.push([key.slice(1 + p.key.length), value])
     }
     this.touch(p)

@@ -2,7 +2,7 @@
 import type { IdentifierKey, ProfileKey } from '../core/identifier.ts'
 import type { CauseRef } from '../identity/messages.ts'
 import type { Leaf } from '../identity/root.ts'
-import type { Row } from './journal.ts'
+import type { RowBlock } from '../state/row-block.ts'
 import { JsonBlock, TransitionBlock } from './outbox.ts'
 import type { Forward, Profile } from './profile.ts'
 
@@ -19,8 +19,8 @@ export class Batch {
   readonly profiles = new Set<Profile>()
   readonly forwards = new Map<ProfileKey, Forward>()
   readonly leaves = new Map<IdentifierKey, Leaf>()
-  /** Rows that are final as they are: timeline, audit, dedupe, public ids, timers. */
-  readonly rows: Row[] = []
+  /** Rows that are final as they are: timeline, audit, dedupe, public ids, timers; the others follow at the commit. */
+  readonly rows: RowBlock
   readonly deletedRanges: [string, string][] = []
   readonly transitions = new TransitionBlock()
   readonly merges = new JsonBlock()
@@ -40,6 +40,12 @@ export class Batch {
   inexact = 0
   /** Work counters, for tests and metrics. */
   transitionsEmitted = 0
+
+  /** `rows` is taken over, and emptied. */
+  constructor(rows: RowBlock) {
+    rows.reset()
+    this.rows = rows
+  }
 
   get isEmpty(): boolean {
     return this.inputs === 0

@@ -4,9 +4,10 @@
 // 2. After encoding nothing of the batch is dirty, but its rows are pinned in memory until the commit is durable.
 import { Reader, Writer } from '../core/bytes.ts'
 import { encodeLeaf } from '../identity/codec.ts'
+import type { RowBlock } from '../state/row-block.ts'
+import type { Span } from '../state/row-table.ts'
 import type { Batch } from './batch.ts'
 import type { TaskLimits } from './config.ts'
-import type { Row } from './journal.ts'
 import { exchangeKey, groupKey, leafKey, META_KEY, outboxKey, profileRowKey, SIZES_PER_ROW, sizesKey } from './keys.ts'
 import type { Memory } from './memory.ts'
 import { type Block, STREAM_LETTER, type Stream } from './outbox.ts'
@@ -14,7 +15,7 @@ import { encodeForward, encodeProfile } from './profile.ts'
 import { encodeTaskState, type TaskState } from './task-state.ts'
 
 export interface CommitRows {
-  readonly rows: readonly Row[]
+  readonly rows: RowBlock
   readonly deletedRanges: readonly (readonly [string, string])[]
   readonly blocks: readonly (readonly [Stream, Block])[]
 }
@@ -29,39 +30,41 @@ export interface CommitSurroundings {
 }
 
 const w = new Writer(4096)
+const span: Span = { bytes: w.view(), from: 0, to: 0 }
 
 /** Encodes the batch as commit number `state.n`. */
 export async function encodeBatch(batch: Batch, s: CommitSurroundings): Promise<CommitRows> {
-  const rows: Row[] = [...batch.rows]
-  await encodeProfiles(batch, s, rows)
+  const { rows } = batch
+  await encodeProfiles(batch, s)
   for (const [key, forward] of batch.forwards) {
     const row = encodeForward(forward.to)
-    rows.push([profileRowKey(key), row])
+    rows.put(profileRowKey(key), row)
     s.memory.encoded(key, { bytes: row, from: 0, to: row.length }, s.state.n)
   }
-  for (const [x, leaf] of batch.leaves) rows.push([leafKey(x), encodeLeaf(leaf)])
-  for (const block of batch.sizeBlocks) rows.push([sizesKey(block), encodeSizes(block, s.sizes)])
+  for (const [x, leaf] of batch.leaves) rows.put(leafKey(x), encodeLeaf(leaf))
+  for (const block of batch.sizeBlocks) rows.put(sizesKey(block), encodeSizes(block, s.sizes))
   const blocks = takeBlocks(batch, s.state)
-  for (const [stream, block] of blocks)
-    rows.push([outboxKey(STREAM_LETTER[stream], block.firstSeq + block.count - 1), encodeOutboxRow(block)])
-  for (const sent of batch.sent) rows.push([exchangeKey(sent.target, sent.seq), sent.bytes])
-  rows.push([META_KEY, encodeTaskState(s.state, w)])
+  for (const [stream, block] of blocks) rows.put(outboxKey(STREAM_LETTER[stream], block.firstSeq + block.count - 1), encodeOutboxRow(block))
+  for (const sent of batch.sent) rows.put(exchangeKey(sent.target, sent.seq), sent.bytes)
+  rows.put(META_KEY, encodeTaskState(s.state, w))
   return { rows, deletedRanges: batch.deletedRanges, blocks }
 }
 
-async function encodeProfiles(batch: Batch, s: CommitSurroundings, rows: Row[]): Promise<void> {
+async function encodeProfiles(batch: Batch, s: CommitSurroundings): Promise<void> {
+  const { rows } = batch
   for (const p of batch.profiles) {
     const split = {
       bytes: s.limits.splitBytes,
       putGroup: (group: number, body: Buffer) => {
-        rows.push([groupKey(p.key, group), body])
+        rows.put(groupKey(p.key, group), body)
         s.memory.setGroup(p.key, group, body, s.state.n)
       },
     }
     encodeProfile(p, w.reset(), split)
-    const row = w.take()
-    rows.push([profileRowKey(p.key), row])
-    s.memory.encoded(p.key, { bytes: row, from: 0, to: row.length }, s.state.n)
+    rows.putWritten(profileRowKey(p.key), w)
+    span.bytes = w.view()
+    span.to = w.length
+    s.memory.encoded(p.key, span, s.state.n)
     const pause = s.pause()
     if (pause) await pause
   }

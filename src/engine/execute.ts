@@ -178,7 +178,7 @@ export class Executor implements Context {
     const { event, cause } = input
     const { messageHash } = event.record
     this.#s.batch.seen.add(messageHash)
-    this.#s.batch.rows.push([dedupeKey(this.#s.state.generation, messageHash), EMPTY])
+    this.#s.batch.rows.put(dedupeKey(this.#s.state.generation, messageHash), EMPTY)
     this.#s.batch.events++
     this.#deliver({ kind: 'arrive', event, cause })
   }
@@ -415,7 +415,7 @@ export class Executor implements Context {
     const busy = !isIdle(root)
     if (busy === p.busy) return
     p.busy = busy
-    this.#s.batch.rows.push([busyKey(root.key), busy ? EMPTY : undefined])
+    this.#s.batch.rows.put(busyKey(root.key), busy ? EMPTY : undefined)
     if (busy) this.#s.busy.set(root.key, p)
     else this.#s.busy.delete(root.key)
   }
@@ -427,7 +427,7 @@ export class Executor implements Context {
   born(root: Root, first: CarriedEvent): void {
     const p = this.#profile(root.key)
     p.publicId = mintPublicId(root.key, first.record.acceptedAt)
-    this.#s.batch.rows.push([publicKey(p.publicId), Buffer.from(root.key, 'latin1')])
+    this.#s.batch.rows.put(publicKey(p.publicId), Buffer.from(root.key, 'latin1'))
     this.apply_.touch(p)
   }
 
@@ -447,13 +447,12 @@ export class Executor implements Context {
     batch.forwards.set(root.key, forward)
     if (p.busy) {
       busy.delete(root.key)
-      batch.rows.push([busyKey(root.key), undefined])
+      batch.rows.put(busyKey(root.key), undefined)
     }
     // Its rows go with it; those of this very batch too.
     const ranges = [`t${root.key}`, `u${root.key}`, groupKey(root.key, 0).slice(0, 1 + root.key.length)].map(prefixRange)
     for (const { gte, lt } of ranges) batch.deletedRanges.push([gte, lt])
-    const kept = batch.rows.filter(([key]) => !ranges.some(({ gte, lt }) => key >= gte && key < lt))
-    if (kept.length < batch.rows.length) batch.rows.splice(0, batch.rows.length, ...kept)
+    batch.rows.drop(ranges)
   }
 
   absorb(root: Root, from: Absorbed, cause: CauseRef): void {
@@ -478,7 +477,7 @@ export class Executor implements Context {
     const profile = entry.profile === undefined ? {} : { profile: publicIdText(entry.profile) }
     const value = Buffer.from(JSON.stringify({ ...entry, ...profile, at: this.apply_.nowFor(p), messageId: cause.messageId }))
     const key = auditKey(root.key, p.auditSeq)
-    this.#s.batch.rows.push([key, value])
+    this.#s.batch.rows.put(key, value)
     p.audit?.push([key.slice(1 + root.key.length), value])
     this.apply_.touch(p)
   }

@@ -138,7 +138,9 @@ export class GroupState {
     this.#encodeSlots()
     w.varint(heads.length).writer(heads)
     if (isWithBody) {
-      w.varint(indexes.length + states.length).writer(indexes).writer(states)
+      w.varint(indexes.length + states.length)
+        .writer(indexes)
+        .writer(states)
       return undefined
     }
     if (!this.#isFresh) return undefined

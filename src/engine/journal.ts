@@ -7,6 +7,7 @@ import { invariant } from '../core/assert.ts'
 import { Reader, type Writer } from '../core/bytes.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { LogReader } from '../log/log.ts'
+import type { RowBlock } from '../state/row-block.ts'
 
 export type Row = readonly [key: string, value: Uint8Array | undefined]
 
@@ -20,15 +21,11 @@ export interface Commit {
 
 const VERSION = 1
 
-export function encodeCommit(commit: Commit, w: Writer): void {
+/** Writes a commit; its rows are in the journal's layout already. */
+export function encodeCommit(commit: Omit<Commit, 'rows'> & { readonly rows: RowBlock }, w: Writer): void {
   w.u8(VERSION).varint(commit.claim).varint(commit.n).varint(commit.deletedRanges.length)
   for (const [from, to] of commit.deletedRanges) w.varint(from.length).binary(from).varint(to.length).binary(to)
-  w.varint(commit.rows.length)
-  for (const [key, value] of commit.rows) {
-    w.varint(key.length).binary(key)
-    if (value === undefined) w.varint(0)
-    else w.varint(value.length + 1).raw(value)
-  }
+  w.varint(commit.rows.count).raw(commit.rows.bytes)
 }
 
 export function decodeCommit(payload: Buffer): Commit {

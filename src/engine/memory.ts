@@ -9,7 +9,8 @@ import { must } from '../core/assert.ts'
 import { Reader, Writer } from '../core/bytes.ts'
 import { type IdentifierKey, PROFILE_KEY_BYTES, type ProfileKey } from '../core/identifier.ts'
 import type { Leaf } from '../identity/root.ts'
-import { type Place, RowCache } from '../state/row-cache.ts'
+import { RowCache } from '../state/row-cache.ts'
+import type { Span } from '../state/row-table.ts'
 import { groupKey } from './keys.ts'
 import { decodeProfileRow, Forward, Profile } from './profile.ts'
 
@@ -28,9 +29,7 @@ export class Memory {
   /** Profile rows under their keys, rows of split-off groups under theirs. */
   readonly #rows = new RowCache()
   readonly #leaves = new RowCache()
-  /** Rows too large for the cache stay decoded until this commit is durable. */
-  readonly #large = new Map<ProfileKey, number>()
-  readonly #place: Place = { bytes: NO_BYTES, from: 0, to: 0 }
+  readonly #span: Span = { bytes: NO_BYTES, from: 0, to: 0 }
   readonly #w = new Writer(64)
   #lastKey: ProfileKey | undefined
   #lastRow: RowEntry | undefined
@@ -73,9 +72,9 @@ export class Memory {
   }
 
   #read(key: ProfileKey): RowEntry | undefined {
-    const place = this.#rows.find(key, this.#place)
-    if (place === null) return undefined
-    return place === undefined ? ABSENT : decodeProfileRow(key, place.bytes, place.from, place.to)
+    const span = this.#rows.find(key, this.#span)
+    if (span === null) return undefined
+    return span === undefined ? ABSENT : decodeProfileRow(key, span.bytes, span.from, span.to)
   }
 
   /** A row that the batch has made. */
@@ -87,20 +86,14 @@ export class Memory {
   /** Takes in what the store has, unless something newer is here. */
   load(key: ProfileKey, value: Buffer | undefined): void {
     if (this.hasRow(key)) return
-    if (this.#rows.put(key, value && { bytes: value, from: 0, to: value.length }, this.#durableN)) return
-    this.#decoded.set(key, decodeProfileRow(key, must(value, 'an absent row is not large')))
-    this.#large.set(key, this.#durableN)
+    this.#rows.put(key, value && { bytes: value, from: 0, to: value.length }, this.#durableN)
   }
 
   /** A row was encoded for commit `n`, into these bytes, which are copied. */
-  encoded(key: ProfileKey, row: Place, n: number): void {
+  encoded(key: ProfileKey, row: Span, n: number): void {
     const entry = must(this.#decoded.get(key), 'what is encoded is decoded')
     entry.dirty = false
-    if (!this.#rows.put(key, row, n)) {
-      this.#large.set(key, n)
-      return
-    }
-    this.#large.delete(key)
+    this.#rows.put(key, row, n)
     if (!(entry instanceof Profile && entry.busy)) this.#drop(key)
   }
 
@@ -112,15 +105,14 @@ export class Memory {
   /** True when what the row shows is durable, commits up to `durableN` being so. */
   isAtRest(key: ProfileKey, durableN: number): boolean {
     const entry = this.#decoded.get(key)
-    if (entry?.dirty || (this.#large.get(key) ?? 0) > durableN) return false
-    return this.#rows.isAtRest(key, durableN)
+    return !entry?.dirty && this.#rows.isAtRest(key, durableN)
   }
 
   // ---- rows of split-off groups
 
   group(key: ProfileKey, group: number): Buffer | undefined {
-    const place = this.#rows.find(groupKey(key, group), this.#place)
-    return place ? place.bytes.subarray(place.from, place.to) : undefined
+    const span = this.#rows.find(groupKey(key, group), this.#span)
+    return span ? span.bytes.subarray(span.from, span.to) : undefined
   }
 
   setGroup(key: ProfileKey, group: number, body: Buffer, n = this.#durableN): void {
@@ -135,9 +127,9 @@ export class Memory {
 
   /** Null: nothing is known about it; undefined: there is none. */
   leaf(x: IdentifierKey): Leaf | undefined | null {
-    const place = this.#leaves.find(x, this.#place)
-    if (!place) return place
-    const { bytes, from, to } = place
+    const span = this.#leaves.find(x, this.#span)
+    if (!span) return span
+    const { bytes, from, to } = span
     const key = bytes.latin1Slice(from, from + PROFILE_KEY_BYTES)
     return { key, v: to === from + PROFILE_KEY_BYTES ? 1 : new Reader(bytes, from + PROFILE_KEY_BYTES, to).varint() }
   }
@@ -163,7 +155,6 @@ export class Memory {
     this.#decoded.clear()
     this.#rows.clear()
     this.#leaves.clear()
-    this.#large.clear()
     this.#lastKey = undefined
   }
 
@@ -172,9 +163,6 @@ export class Memory {
     this.#durableN = durableN
     for (const [key, row] of this.#decoded) {
       if (row.dirty || (row instanceof Profile && row.busy)) continue
-      const pin = this.#large.get(key)
-      if (pin !== undefined && pin > durableN) continue
-      this.#large.delete(key)
       this.#decoded.delete(key)
     }
     this.#lastKey = undefined

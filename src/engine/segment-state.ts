@@ -277,7 +277,10 @@ export function isReady(plan: Plan, state: SegmentState, events: readonly EventV
 
 /** Split-off groups whose rows are not loaded. */
 export function missingGroups(state: SegmentState): number[] {
-  return state.groups.values().filter((group) => !group.isLoaded).map((group) => group.number)
+  return state.groups
+    .values()
+    .filter((group) => !group.isLoaded)
+    .map((group) => group.number)
 }
 
 /** What must be loaded before these events (those that will count by `now`) can be applied: rows of split-off groups, the timeline. */

@@ -18,6 +18,7 @@ import { decodeMessage } from '../identity/codec.ts'
 import { causesIn, type IdentityMessage } from '../identity/messages.ts'
 import type { LogReader } from '../log/log.ts'
 import type { PendingRows } from '../state/pending.ts'
+import { RowBlock } from '../state/row-block.ts'
 import { mustAgree, type OutputEnds } from './agreement.ts'
 import { WaitingEventError } from './apply.ts'
 import { Batch, type Sent } from './batch.ts'
@@ -134,7 +135,10 @@ export class Task implements TaskView {
   /** When the batch at hand was begun. */
   #began = 0
   #loop: Promise<void> | undefined
-  /** Taken in turns: the journal may look at one until its commit is durable, and only one is in flight (1). */
+  /** Taken in turns, as only one commit is in flight (1). */
+  #rowsAtHand = new RowBlock()
+  #rowsInFlight = new RowBlock()
+  /** Likewise: the journal may look at one until its commit is durable. */
   readonly #writers = [new Writer(1 << 16), new Writer(1 << 16)]
 
   constructor(options: TaskOptions) {
@@ -155,7 +159,7 @@ export class Task implements TaskView {
       timers: this.timers,
       sizes: this.sizes,
       busy: this.busy,
-      batch: new Batch(),
+      batch: new Batch(this.#rowsAtHand),
       state: this.#state,
       overgrown: new Set(),
       seenBefore: new Set(),
@@ -423,7 +427,7 @@ export class Task implements TaskView {
     } catch (error) {
       if (error instanceof InvariantError || error instanceof TributaryError) throw error
       this.#setState(undo)
-      s.batch = new Batch()
+      s.batch = new Batch(this.#rowsAtHand)
       return { failed: error as Error }
     }
   }
@@ -448,7 +452,10 @@ export class Task implements TaskView {
       pause: this.#slice(),
     })
     s.seenBefore = batch.seen
-    s.batch = new Batch()
+    const rows = this.#rowsInFlight
+    this.#rowsInFlight = this.#rowsAtHand
+    this.#rowsAtHand = rows
+    s.batch = new Batch(rows)
     this.#isEncoding = false
     const payload = this.#encode(commit)
     const n = this.#state.n
@@ -636,7 +643,7 @@ export class Task implements TaskView {
 
   /** Drops every decoded row and counter that the failed batch may have touched: the committed rows are the undo. */
   async #forget(): Promise<void> {
-    this.#surroundings.batch = new Batch()
+    this.#surroundings.batch = new Batch(this.#rowsAtHand)
     this.memory.clear()
     this.#surroundings.seenBefore = new Set()
     await this.#readSizes()

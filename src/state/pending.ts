@@ -25,7 +25,9 @@ import {
   readMarks,
 } from './marks.ts'
 import { MergedScan } from './merged-scan.ts'
+import { RowBlock } from './row-block.ts'
 import { type Grouping, type KeyRange, type PendingRow, RowMap, UNKNOWN } from './row-map.ts'
+import type { Span } from './row-table.ts'
 import type { ScanRange, Store, StoreScan } from './store.ts'
 
 export interface PendingOptions extends Grouping {
@@ -125,7 +127,7 @@ export class PendingRows {
   /** Takes the rows of the commit at this journal position; its range deletes come before its rows. */
   commit(
     position: number,
-    rows: readonly (readonly [key: string, value: Uint8Array | undefined])[],
+    rows: RowBlock | readonly (readonly [key: string, value: Uint8Array | undefined])[],
     deletedRanges: readonly KeyRange[] = [],
   ): void {
     invariant(position > this.#last, 'commits come in the order of the journal, each once')
@@ -135,7 +137,9 @@ export class PendingRows {
       invariant(from > LAST_MARK || to <= FIRST_MARK, 'range deletes leave the marks alone')
       this.#current.deleteRange(from, to)
     }
-    for (const [key, value] of rows) this.#current.put(key, value === undefined || value instanceof Buffer ? value : bufferOf(value))
+    const block = rows instanceof RowBlock ? rows : RowBlock.of(rows)
+    const span: Span = { bytes: block.bytes, from: 0, to: 0 }
+    for (let i = 0; i < block.count; i++) this.#current.put(block.key(i), block.span(i, span))
   }
 
   /** What memory knows of a key: its value, undefined if it is deleted, 'unknown' if only the store can tell. */
@@ -170,7 +174,7 @@ export class PendingRows {
   scan(range: ScanRange): StoreScan {
     const waiting = new Map<string, PendingRow>()
     for (const row of this.#frozen?.rowsIn(range.gte, range.lt) ?? []) {
-      if (this.#current.get(row[0]) === UNKNOWN) waiting.set(row[0], row)
+      if (!this.#current.has(row[0])) waiting.set(row[0], row)
     }
     for (const row of this.#current.rowsIn(range.gte, range.lt)) waiting.set(row[0], row)
     const hidden = [...(this.#frozen?.ranges ?? []), ...this.#current.ranges].filter(([from, to]) => from < range.lt && to > range.gte)
@@ -223,7 +227,7 @@ export class PendingRows {
       visits++
       const [key, value] = row
       // What is newer in memory is in the journal behind the mark.
-      if (this.#current.get(key) === UNKNOWN && key !== withMark) {
+      if (!this.#current.has(key) && key !== withMark) {
         const isDead = value !== undefined && dead.drop(key)
         if (!isDead) slice.push(row)
         else if (dead.mayBeStored) slice.push([key, undefined])
@@ -286,8 +290,4 @@ class OpenReads {
 
 function keepAll(): boolean {
   return false
-}
-
-function bufferOf(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
 }

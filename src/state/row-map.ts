@@ -3,11 +3,9 @@
 //
 // 1. A row says what its key's last put or delete was, unless a range delete came after it: such a row is hidden.
 // 2. Ranges are kept sorted and disjoint; `revived` holds the keys that were put after the range over them.
-// 3. Rows lie in one map per first byte (the kind of row), so that a scan looks through the rows of its kind only. In kinds with
-//    many rows, keys are also listed by one more byte of theirs, so that a scan within one profile looks through few of them.
-// 4. Values are copied into slabs and found by a small integer: rows wait long enough to grow old, and a million of them as
-//    objects of their own is what garbage collection would spend its time on.
-import { invariant } from '../core/assert.ts'
+// 3. Keys are listed by their first byte (the kind of row), so that a scan looks through the rows of its kind only. In kinds with
+//    many rows, they are listed by one more byte of theirs, so that a scan within one profile looks through few of them.
+import { NO_PLACE, RowTable, type Span } from './row-table.ts'
 
 /** What a row in memory costs beside its key and value. */
 export const ROW_OVERHEAD_BYTES = 64
@@ -24,58 +22,23 @@ export type KeyRange = readonly [from: string, to: string]
 
 /** What is said about a key of which nothing is known. */
 export const UNKNOWN = 'unknown'
-/** Stands for a deleted row in the maps. */
-const DELETED = -1
 
-/** Places in a slab are 18 bits of a location, the slab's number the rest of a small integer. */
-const SLAB_BITS = 18
-const SLAB_BYTES = 1 << SLAB_BITS
-const MOST_SLABS = 1 << 12
-const LENGTH_BYTES = 4
-
-/** Values one behind the other, each with its length; a large one has a slab of its own. */
-class Slabs {
-  readonly #slabs: Buffer[] = []
-  #last = -1
-  #used = SLAB_BYTES
-
-  add(value: Buffer): number {
-    const size = LENGTH_BYTES + value.length
-    if (this.#used + size > SLAB_BYTES) {
-      invariant(this.#slabs.length < MOST_SLABS, 'rows that wait fit into the slabs that a location can name')
-      this.#slabs.push(Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, size)))
-      this.#last = this.#slabs.length - 1
-      this.#used = 0
-    }
-    const slab = this.#slabs[this.#last] as Buffer
-    const at = this.#used
-    slab.writeUInt32LE(value.length, at)
-    slab.set(value, at + LENGTH_BYTES)
-    // One that fills a slab of its own leaves no room behind it.
-    this.#used = at + size
-    return (this.#last << SLAB_BITS) | at
-  }
-
-  at(location: number): Buffer {
-    const slab = this.#slabs[location >> SLAB_BITS] as Buffer
-    const start = (location & (SLAB_BYTES - 1)) + LENGTH_BYTES
-    return slab.subarray(start, start + slab.readUInt32LE(start - LENGTH_BYTES))
-  }
-}
+const DELETED = 1
+const NOTHING: Span = { bytes: Buffer.alloc(0), from: 0, to: 0 }
 /** Groups of a kind: one for each byte, and one for keys that are too short. */
 const GROUPS = 257
 const NO_GROUP = 256
 
 export class RowMap {
-  readonly #slabs = new Slabs()
-  readonly #kinds: (Map<string, number> | undefined)[] = new Array(256).fill(undefined)
+  readonly #table = new RowTable()
+  readonly #chunks: number[] = []
   readonly #groupAt: number
   readonly #isGrouped: boolean[] = new Array(256).fill(false)
-  /** By kind and group: keys. */
-  readonly #groups = new Map<number, string[]>()
+  /** By kind and group: the place where each key was first put. */
+  readonly #groups = new Map<number, number[]>()
   readonly #ranges: KeyRange[] = []
   readonly #revived = new Set<string>()
-  /** Estimate of the heap that this takes. */
+  /** Estimate of the memory that this takes. */
   bytes = 0
 
   constructor(grouping: Grouping) {
@@ -91,35 +54,30 @@ export class RowMap {
     return this.bytes === 0
   }
 
-  put(key: string, value: Buffer | undefined): void {
-    const kind = key.charCodeAt(0)
-    const rows = this.#kinds[kind] ?? this.#newKind(kind)
-    const before = rows.get(key)
-    rows.set(key, value === undefined ? DELETED : this.#slabs.add(value))
-    // What is overwritten keeps its place in the slab until the map goes.
-    this.bytes += value?.length ?? 0
-    if (before === undefined) {
+  put(key: string, value: Span | undefined): void {
+    const before = this.#table.find(key)
+    const { chunk } = this.#table
+    const place = this.#table.put(key, value ?? NOTHING, value === undefined ? DELETED : 0, 0)
+    if (this.#table.chunk !== chunk) this.#chunks.push(this.#table.chunk)
+    // What is overwritten keeps its place until the map goes.
+    if (value !== undefined) this.bytes += value.to - value.from
+    if (before === NO_PLACE) {
       this.bytes += key.length + ROW_OVERHEAD_BYTES
-      if (this.#isGrouped[kind]) this.#list(kind, key)
+      this.#list(key, place)
     }
     if (this.#ranges.length > 0 && this.#isInRange(key)) this.#revived.add(key)
   }
 
-  #newKind(kind: number): Map<string, number> {
-    const rows = new Map<string, number>()
-    this.#kinds[kind] = rows
-    return rows
+  #list(key: string, place: number): void {
+    const group = this.#groupNumber(key.charCodeAt(0), key)
+    const places = this.#groups.get(group)
+    if (places) places.push(place)
+    else this.#groups.set(group, [place])
   }
 
-  #list(kind: number, key: string): void {
-    const group = this.#groupNumber(kind, key)
-    const keys = this.#groups.get(group)
-    if (keys) keys.push(key)
-    else this.#groups.set(group, [key])
-  }
-
+  /** Kinds that are not grouped are one group. */
   #groupNumber(kind: number, key: string): number {
-    return kind * GROUPS + (key.length > this.#groupAt ? key.charCodeAt(this.#groupAt) : NO_GROUP)
+    return kind * GROUPS + (this.#isGrouped[kind] && key.length > this.#groupAt ? key.charCodeAt(this.#groupAt) : NO_GROUP)
   }
 
   deleteRange(from: string, to: string): void {
@@ -158,9 +116,18 @@ export class RowMap {
 
   /** The value, undefined if deleted, UNKNOWN if nothing here concerns the key. */
   get(key: string): Buffer | undefined | typeof UNKNOWN {
-    const row = this.#kinds[key.charCodeAt(0)]?.get(key)
-    if (row === undefined) return this.#ranges.length > 0 && this.#isInRange(key) ? undefined : UNKNOWN
-    return row === DELETED || this.#isHidden(key) ? undefined : this.#slabs.at(row)
+    const place = this.#table.find(key)
+    if (place === NO_PLACE) return this.#ranges.length > 0 && this.#isInRange(key) ? undefined : UNKNOWN
+    return this.#isHidden(key) ? undefined : this.#valueAt(place)
+  }
+
+  /** True if something here concerns the key. */
+  has(key: string): boolean {
+    return this.#table.find(key) !== NO_PLACE || (this.#ranges.length > 0 && this.#isInRange(key))
+  }
+
+  #valueAt(place: number): Buffer | undefined {
+    return this.#table.flags(place) === DELETED ? undefined : this.#table.view(place)
   }
 
   #isHidden(key: string): boolean {
@@ -169,9 +136,14 @@ export class RowMap {
 
   /** All rows that are not hidden, in no particular order. */
   *rows(): Generator<PendingRow> {
-    for (const rows of this.#kinds) {
-      if (!rows) continue
-      for (const [key, row] of rows) if (!this.#isHidden(key)) yield [key, row === DELETED ? undefined : this.#slabs.at(row)]
+    for (const chunk of this.#chunks) {
+      const places: number[] = []
+      this.#table.visitChunk(chunk, (place) => void places.push(place))
+      for (const place of places) {
+        if (!this.#table.isNewest(place)) continue
+        const key = this.#table.key(place)
+        if (!this.#isHidden(key)) yield [key, this.#valueAt(place)]
+      }
     }
   }
 
@@ -179,25 +151,35 @@ export class RowMap {
   rowsIn(gte: string, lt: string): PendingRow[] {
     const found: PendingRow[] = []
     if (gte >= lt) return found
-    const last = lt.charCodeAt(0)
-    for (let kind = gte === '' ? 0 : gte.charCodeAt(0); kind <= last; kind++) {
-      const rows = this.#kinds[kind]
-      if (!rows) continue
-      for (const key of this.#groupOf(kind, gte, lt) ?? rows.keys()) {
-        if (key < gte || key >= lt || this.#isHidden(key)) continue
-        const row = rows.get(key) ?? DELETED
-        found.push([key, row === DELETED ? undefined : this.#slabs.at(row)])
-      }
+    const only = this.#groupOf(gte, lt)
+    if (only !== undefined) {
+      this.#collect(this.#groups.get(only), gte, lt, found)
+      return found
+    }
+    const [first, last] = [gte === '' ? 0 : gte.charCodeAt(0), lt.charCodeAt(0)]
+    for (const [group, places] of this.#groups) {
+      const kind = Math.floor(group / GROUPS)
+      if (kind >= first && kind <= last) this.#collect(places, gte, lt, found)
     }
     return found
   }
 
-  /** The keys of the one group that the range lies in, if it does. */
-  #groupOf(kind: number, gte: string, lt: string): readonly string[] | undefined {
-    if (!this.#isGrouped[kind] || gte.length <= this.#groupAt) return undefined
-    const shared = gte.slice(0, this.#groupAt + 1)
+  #collect(places: readonly number[] | undefined, gte: string, lt: string, found: PendingRow[]): void {
+    for (const place of places ?? []) {
+      if (!this.#table.isBetween(place, gte, lt)) continue
+      const key = this.#table.key(place)
+      if (!this.#isHidden(key)) found.push([key, this.#valueAt(this.#table.find(key))])
+    }
+  }
+
+  /** The one group that the range lies in, if it does. */
+  #groupOf(gte: string, lt: string): number | undefined {
+    const kind = gte === '' ? 0 : gte.charCodeAt(0)
+    const depth = this.#isGrouped[kind] ? this.#groupAt + 1 : 1
+    if (gte.length < depth) return undefined
+    const shared = gte.slice(0, depth)
     if (!lt.startsWith(shared) && lt > successor(shared)) return undefined
-    return this.#groups.get(this.#groupNumber(kind, gte)) ?? []
+    return this.#groupNumber(kind, gte)
   }
 }
 

@@ -69,8 +69,8 @@ const DAY = 24 * HOUR
 /** Where the manual clock stands at first. */
 const T0 = Date.parse('2026-05-01T12:00:00Z')
 const CONNECTIONS = 6
-/** Some servers apply to their stores all the time and cut their journals soon, so that kills hit that too. */
-const BUSY_STORE = ['--apply-ms', '20', '--batch-bytes', '1MB', '--apply-bytes', '1MB', '--journal-bytes', '2MB']
+/** Servers that apply to their stores all the time and cut their journals soon, so that faults hit that too. */
+export const BUSY_STORE = ['--apply-ms', '20', '--batch-bytes', '1MB', '--apply-bytes', '1MB', '--journal-bytes', '2MB']
 const BUSY_SHARE = 0.6
 /** On a disk of its own. */
 const MIN_FREE_MB = 64

@@ -17,6 +17,12 @@ export interface Exit {
   readonly signal: string | null
 }
 
+/** What Node itself is told. */
+export interface NodeOptions {
+  readonly argv?: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+}
+
 /** A place for data, removed by `remove`. */
 export class DataDirectory {
   readonly #root = mkdtempSync(join(tmpdir(), 'tributary-process-'))
@@ -42,12 +48,12 @@ export class ServerProcess {
   #err = ''
   #url: string | undefined
 
-  constructor(dataDir: string, flags: readonly string[] = []) {
+  constructor(dataDir: string, flags: readonly string[] = [], node: NodeOptions = {}) {
     // Neither the options of an installation nor a tributary.yaml concern the tests.
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TRIBUTARY_')))
     env.NODE_COMPILE_CACHE ??= COMPILE_CACHE
-    const argv = [MAIN, 'start', '--port', '0', '--data-dir', dataDir, '--log-level', 'warn', ...flags]
-    const child = spawn(process.execPath, argv, { cwd: tmpdir(), env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const argv = [...(node.argv ?? []), MAIN, 'start', '--port', '0', '--data-dir', dataDir, '--log-level', 'warn', ...flags]
+    const child = spawn(process.execPath, argv, { cwd: tmpdir(), env: { ...env, ...node.env }, stdio: ['ignore', 'pipe', 'pipe'] })
     this.#child = child
     running.add(child)
     child.stdout?.on('data', (chunk) => {

@@ -1,0 +1,13 @@
+// Power loss, some times; power.long.test.ts does it many times.
+import { expect, test } from 'vitest'
+import { powerRounds } from './power-rounds.ts'
+
+const seed = Number(process.env.TRIBUTARY_SEED ?? Math.floor(Math.random() * 1e6))
+
+test('nothing acknowledged and nothing seen is lost with the power', { timeout: 120_000 }, async () => {
+  const { faults, figures } = await powerRounds({ seed, cuts: 3, people: 15, lifeMs: 600, thinkMs: 40 })
+  console.log(`seed ${seed}: ${JSON.stringify(figures)}`)
+  expect(faults.slice(0, 20)).toEqual([])
+  expect(figures.lostBytes).toBeGreaterThan(0)
+  expect(figures.acknowledged).toBeGreaterThan(50)
+})

@@ -34,6 +34,14 @@ const THROTTLE_CHECK_MS = 10
 /** A request of the client may not be older than this when it is sent; far above anything that queues. */
 const MAX_WAIT_MS = 5000
 
+export interface LinkOptions {
+  /** Shows in the brokers' logs. */
+  readonly name: string
+  readonly clock: Clock
+  /** A request without an answer has failed after so long. */
+  readonly requestMs?: number
+}
+
 export interface FetchWant {
   readonly partition: number
   readonly offset: number
@@ -113,9 +121,9 @@ export class KafkaLink {
     this.#name = name
   }
 
-  /** Connects; `name` shows in the brokers' logs. */
-  static async open(settings: KafkaSettings, name: string, clock: Clock): Promise<KafkaLink> {
-    const kafka = kafkaClient(settings, name, clock)
+  static async open(settings: KafkaSettings, options: LinkOptions): Promise<KafkaLink> {
+    const { name } = options
+    const kafka = kafkaClient(settings, options)
     let cluster: Cluster | undefined
     const capture = (given: { cluster: Cluster }) => {
       cluster = given.cluster
@@ -241,16 +249,16 @@ const neverJoined = ({ topics }: { topics: string[] }) => ({
 const retryOf = (settings: KafkaSettings) => ({ ...RETRY, retries: settings.brokers.length + EXTRA_TRIES })
 
 /** The library, patched, checked and told how to reach the cluster. */
-export function kafkaClient(settings: KafkaSettings, name: string, clock: Clock): Kafka {
+export function kafkaClient(settings: KafkaSettings, options: LinkOptions): Kafka {
   checkKafkaSettings(settings)
-  patchTimers(clock)
+  patchTimers(options.clock)
   const { tls, sasl } = settings
   const config: KafkaConfig = {
     brokers: [...settings.brokers],
-    clientId: `${settings.prefix}.${name}`,
+    clientId: `${settings.prefix}.${options.name}`,
     connectionTimeout: CONNECT_MS,
     authenticationTimeout: CONNECT_MS,
-    requestTimeout: REQUEST_MS,
+    requestTimeout: options.requestMs ?? REQUEST_MS,
     retry: retryOf(settings),
     logLevel: logLevel.NOTHING,
     ...(tls
@@ -263,7 +271,7 @@ export function kafkaClient(settings: KafkaSettings, name: string, clock: Clock)
 
 /** Connects an admin client, does something with it, disconnects. */
 export async function withAdmin<T>(settings: KafkaSettings, clock: Clock, run: (admin: Admin) => Promise<T>): Promise<T> {
-  const admin = kafkaClient(settings, 'admin', clock).admin({ retry: retryOf(settings) })
+  const admin = kafkaClient(settings, { name: 'admin', clock }).admin({ retry: retryOf(settings) })
   try {
     await admin.connect()
     return await run(admin)

@@ -29,6 +29,8 @@ export interface KafkaLogOptions {
   readonly partitions: number
   /** After so long without an answer an append is in doubt. */
   readonly giveUpMs?: number
+  /** A request without an answer has failed after so long; then it is sent again. */
+  readonly requestMs?: number
 }
 
 const GIVE_UP_MS = 30_000
@@ -58,7 +60,7 @@ export class KafkaLog {
     const topic = topicName(options.settings, options.kind)
     const opening = await Promise.allSettled(
       ['append', 'live', 'behind'].map(async (role) => {
-        const link = await KafkaLink.open(options.settings, `${options.kind}.${role}`, options.clock)
+        const link = await KafkaLink.open(options.settings, { ...options, name: `${options.kind}.${role}` })
         try {
           await link.know(topic)
           const found = link.partitionsOf(topic)

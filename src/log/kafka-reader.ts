@@ -127,8 +127,7 @@ export class KafkaReader {
 
   async close(): Promise<void> {
     this.#isClosed = true
-    const why = new TributaryError('shutting_down', `the reader of ${this.options.topic} is closed`)
-    for (const cursor of this.#live) cursor.reject(why)
+    for (const cursor of this.#live) cursor.reject(closed())
     this.#live.clear()
   }
 
@@ -203,6 +202,7 @@ export class KafkaCursor {
   #isLive = false
   #waiting: Waiting | undefined
   #isBusy = false
+  #isClosed = false
 
   constructor(reader: KafkaReader, partition: number) {
     this.#reader = reader
@@ -217,7 +217,7 @@ export class KafkaCursor {
   /** Records from `from` on. Cheap where `from` continues the page before. */
   async read(from: number, limits: KafkaReadLimits): Promise<KafkaPage> {
     invariant(!this.#isBusy, 'a cursor reads one page at a time')
-    if (this.#reader.isClosed) throw new TributaryError('shutting_down', 'the reader is closed')
+    if (this.#isClosed || this.#reader.isClosed) throw closed()
     this.#isBusy = true
     try {
       if (from !== this.#start) this.#seek(from)
@@ -329,7 +329,10 @@ export class KafkaCursor {
   }
 
   close(): void {
+    this.#isClosed = true
     this.#leave()
-    this.reject(new TributaryError('shutting_down', 'the cursor is closed'))
+    this.reject(closed())
   }
 }
+
+const closed = (): TributaryError => new TributaryError('shutting_down', 'the log is closed')

@@ -95,7 +95,7 @@ export class PendingRows {
     this.#tornThrough = marks.tornThrough
     this.#marks = marks
     this.#isTrusted = marks.isTrusted
-    if (marks.restored && options.withMark !== undefined) this.#current.put(options.withMark, marks.restored.value)
+    if (marks.restored && options.withMark !== undefined) this.#current.put(options.withMark, spanOf(marks.restored.value))
   }
 
   /** The last journal position whose rows are all in the store, -1 for a new one. */
@@ -290,4 +290,8 @@ class OpenReads {
 
 function keepAll(): boolean {
   return false
+}
+
+function spanOf(bytes: Buffer | undefined): Span | undefined {
+  return bytes && { bytes, from: 0, to: bytes.length }
 }

@@ -11,6 +11,7 @@ import { type EventRecord, encodeEvent } from '../core/event.ts'
 import { homeOf } from '../core/identifier.ts'
 import type { Transition } from '../core/transition.ts'
 import type { Where } from '../operators/definition.ts'
+import { cursorText, type Numbered } from './cursor.ts'
 import type { DefinitionChange } from './definitions.ts'
 import type {
   AuditEntry,
@@ -32,7 +33,6 @@ import { EVENTS_PER_RECORD, encodeClock, encodeDefinitions, Pack, positionOf } f
 import { Links } from './links.ts'
 import { renderMetrics } from './metrics.ts'
 import type { TransitionEntry } from './outbox.ts'
-import type { Numbered } from './outputs.ts'
 import type { EmbeddedPorts } from './ports.ts'
 import { endsOf, positionText } from './position.ts'
 import { Profiles } from './profiles.ts'
@@ -63,6 +63,7 @@ export class EmbeddedEngine implements Engine {
   #manualNow = 0
   #closing = false
   #stopTending = (): void => {}
+  #nextMarkMs = 0
   #lag: Lag
 
   constructor(ports: EmbeddedPorts) {
@@ -102,9 +103,13 @@ export class EmbeddedEngine implements Engine {
     this.#links.synced(ordinal)
   }
 
-  /** Lets the events log drop what every partition has committed. */
+  /** Lets the events log drop what every partition has committed; marks the outputs now and then. */
   async #tend(): Promise<void> {
-    const { events, shared, limits, clock } = this.#ports
+    const { events, shared, limits, clock, outputs, markEveryMs = Number.POSITIVE_INFINITY } = this.#ports
+    if (clock.monotonicMs() >= this.#nextMarkMs) {
+      this.#nextMarkMs = clock.monotonicMs() + markEveryMs
+      await outputs.mark()
+    }
     for (let p = 0; p < limits.partitions && !this.#closing; p++) await events.release(p, shared.committedEnd(p))
     if (!this.#closing) this.#stopTending = clock.after(TEND_MS, () => this.#tendAgain())
   }
@@ -324,7 +329,7 @@ export class EmbeddedEngine implements Engine {
   ): Promise<() => void> {
     const stream = this.#ports.outputs.transitions
     const keep = this.#keeps(query.segment)
-    let at = query.after === undefined ? await stream.endCursor() : await stream.locate(query.after)
+    let at = query.after === undefined ? stream.end() : await stream.locate(query.after)
     let stopped = false
     let reading = false
     let again = true
@@ -335,7 +340,7 @@ export class EmbeddedEngine implements Engine {
       while (again && !stopped) {
         again = false
         const { entries, next } = await stream.read(at)
-        if (entries.length > 0) again = true
+        if (next !== at) again = true
         at = next
         const kept = entries.filter((n) => keep(n.entry)).map((n) => this.#transition(n))
         if (kept.length > 0 && !stopped) await deliver(kept)
@@ -349,6 +354,10 @@ export class EmbeddedEngine implements Engine {
       stopped = true
       stopListening()
     }
+  }
+
+  transitionsEnd(): string {
+    return cursorText(this.#ports.outputs.transitions.end())
   }
 
   async merges(page: PageQuery): Promise<Page<MergeRecord>> {

@@ -159,6 +159,8 @@ export interface Engine {
    * once, until the returned function is called. While a promise that it returned is pending, nothing more is read.
    */
   followTransitions(query: { after?: string; segment?: string }, deliver: (transitions: Transition[]) => unknown): Promise<() => void>
+  /** A cursor behind all transitions until now. */
+  transitionsEnd(): string
   merges(page: PageQuery): Promise<Page<MergeRecord>>
   deadLetters(page: PageQuery): Promise<Page<DeadLetter>>
 

@@ -59,6 +59,7 @@ export interface DirectoryOptions extends EngineOptions {
 }
 
 const FREE_SPACE_EVERY_MS = 1000
+const SHORTEST_MARK_MS = 60_000
 /** What a batch allocates should die before it is promoted. */
 const YOUNG_GENERATION_MB = 96
 
@@ -109,6 +110,7 @@ async function openFiles(options: DirectoryOptions, closed: () => Promise<void>)
   const guard = new GuardedClock(systemClock, options.clockStepLimitMs, options.alarm)
   const ports: EmbeddedPorts = {
     ...options,
+    markEveryMs: Math.max(options.outputsRetainMs / 2, SHORTEST_MARK_MS),
     clock: guard,
     guard,
     shared,

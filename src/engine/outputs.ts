@@ -3,11 +3,13 @@
 //
 // 1. A block at or below the last seq of its origin is refused: a repeat after a crash changes nothing.
 // 2. A stream's log has one total order; a cursor is a place in it, and an entry's id leads to one too.
+// 3. Only what is durable is read. The newest records are read from memory.
+// 4. Seqs go on for ever: marks, records without entries, say anew how far each origin is, before retention takes the last that does.
 import { TributaryError } from '../core/errors.ts'
-import type { LogReader, LogRecord, LogWriter } from '../log/log.ts'
+import type { LogReader, LogWriter } from '../log/log.ts'
 import type { OutputEnds } from './agreement.ts'
+import { type Cursor, cursorText, type Decode, entriesOf, type Numbered, parseCursor } from './cursor.ts'
 import {
-  type Block,
   decodeBlock,
   encodeBlock,
   entryId,
@@ -18,17 +20,11 @@ import {
   type Stream,
   type TransitionEntry,
 } from './outbox.ts'
+import { Recent } from './recent.ts'
 
 export interface StreamLog {
   readonly writer: LogWriter
   readonly reader: LogReader
-}
-
-/** An entry with its id and the place behind it. */
-export interface Numbered<T> {
-  readonly id: string
-  readonly behind: Cursor
-  readonly entry: T
 }
 
 /** Read at once, so that others get their turn in between: some thousand transitions. */
@@ -36,35 +32,68 @@ const READ = { maxRecords: 64, maxBytes: 64 << 10 }
 /** Entries looked at for one page before it is answered short, with a cursor to go on. */
 const ENTRIES_PER_PAGE_SCAN = 100_000
 
-type Decode<T> = (entries: Buffer) => T[]
+const EMPTY = Buffer.alloc(0)
 
 export class OutputStream<T> {
   readonly #log: StreamLog
   readonly #decode: Decode<T>
   readonly #last: number[] = []
-  #listeners = new Set<() => void>()
+  /** Origins whose last seq was written since the last mark. */
+  readonly #told = new Set<number>()
+  #recent: Recent<T>
+  /** Ordinals behind what was appended, and behind what is durable. */
+  #appended = 0
+  #durable = 0
+  readonly #listeners = new Set<() => void>()
 
   constructor(log: StreamLog, decode: Decode<T>) {
     this.#log = log
     this.#decode = decode
+    this.#recent = new Recent(0, decode)
   }
 
   async open(): Promise<void> {
-    for (let p = 0; p < this.#log.writer.partitions; p++) {
-      const record = await this.#log.reader.last(p)
+    const { writer, reader } = this.#log
+    for (let p = 0; p < writer.partitions; p++) {
+      const record = await reader.last(p)
       const block = record && decodeBlock(record.payload)
       this.#last[p] = block ? block.firstSeq + block.count - 1 : 0
     }
+    this.#appended = reader.endOrdinal()
+    this.#durable = this.#appended
+    this.#recent = new Recent(this.#appended, this.#decode)
   }
 
   /** Appends a block unless the log has it (1); resolves when it is durable. */
   async take(partition: number, payload: Uint8Array, lastSeq: number): Promise<void> {
     if (lastSeq > (this.#last[partition] ?? 0)) {
       this.#last[partition] = lastSeq
-      this.#log.writer.append(partition, payload)
+      this.#append(partition, payload)
     }
-    await this.#log.writer.sync()
+    await this.#sync()
     for (const listener of this.#listeners) listener()
+  }
+
+  #append(partition: number, payload: Uint8Array): void {
+    this.#log.writer.append(partition, payload)
+    this.#recent.add({ ordinal: this.#appended++, partition, payload: Buffer.from(payload) })
+    this.#told.add(partition)
+  }
+
+  async #sync(): Promise<void> {
+    const end = this.#appended
+    await this.#log.writer.sync()
+    this.#durable = Math.max(this.#durable, end)
+  }
+
+  /** Marks every origin that nothing was appended of since the last call (4). */
+  async mark(): Promise<void> {
+    for (const [partition, last] of this.#last.entries()) {
+      if (last === 0 || this.#told.has(partition)) continue
+      this.#append(partition, encodeBlock({ firstSeq: last + 1, count: 0, entries: EMPTY }))
+    }
+    this.#told.clear()
+    await this.#sync()
   }
 
   lastSeq(partition: number): number {
@@ -72,7 +101,7 @@ export class OutputStream<T> {
   }
 
   /** As of opening: the last seq of a partition, or undefined when retention has dropped the record that would tell. */
-  end(partition: number): number | undefined {
+  endOf(partition: number): number | undefined {
     const isDropped = this.#last[partition] === 0 && this.#log.reader.end(partition) > 0
     return isDropped ? undefined : this.lastSeq(partition)
   }
@@ -82,9 +111,9 @@ export class OutputStream<T> {
     return () => this.#listeners.delete(listener)
   }
 
-  async endCursor(): Promise<Cursor> {
-    await this.#log.reader.refresh?.()
-    return { ordinal: this.#log.reader.endOrdinal(), place: 0 }
+  /** The place behind all that is durable. */
+  end(): Cursor {
+    return { ordinal: this.#durable, place: 0 }
   }
 
   /** Entries behind a cursor or an entry's id that `keep` accepts. */
@@ -94,9 +123,8 @@ export class OutputStream<T> {
   ): Promise<{ items: Numbered<T>[]; next?: string }> {
     let at = query.after === undefined ? { ordinal: this.#log.reader.firstOrdinal(), place: 0 } : await this.locate(query.after)
     const items: Numbered<T>[] = []
-    for (let looked = 0; ; ) {
+    for (let looked = 0; at.ordinal < this.#durable; ) {
       const read = await this.read(at)
-      if (read.entries.length === 0) return { items }
       for (const numbered of read.entries) {
         looked++
         if (keep(numbered.entry)) {
@@ -105,30 +133,32 @@ export class OutputStream<T> {
         }
         if (looked >= ENTRIES_PER_PAGE_SCAN) return { items, next: cursorText(numbered.behind) }
       }
+      if (read.next === at) break
       at = read.next
     }
+    return { items }
   }
 
-  /** The next stretch of entries from a cursor on. */
+  /** The next stretch of entries from a cursor on, which may be empty; at the end `next` is `from` itself. */
   async read(from: Cursor): Promise<{ entries: Numbered<T>[]; next: Cursor }> {
-    const first = Math.max(from.ordinal, this.#log.reader.firstOrdinal())
-    const records = await this.#log.reader.readAll(first, READ)
     const entries: Numbered<T>[] = []
-    for (const record of records) {
-      const skip = record.ordinal === from.ordinal ? from.place : 0
-      for (const numbered of this.#entries(record).slice(skip)) entries.push(numbered)
+    let ordinal = from.ordinal
+    const add = (list: readonly Numbered<T>[]): void => {
+      const skip = ordinal === from.ordinal ? from.place : 0
+      for (let i = skip; i < list.length; i++) entries.push(list[i] as Numbered<T>)
+      ordinal++
     }
-    const last = records[records.length - 1]
-    return { entries, next: last ? { ordinal: last.ordinal + 1, place: 0 } : from }
-  }
-
-  #entries(record: LogRecord): Numbered<T>[] {
-    const block: Block = decodeBlock(record.payload)
-    return this.#decode(block.entries).map((entry, place) => ({
-      id: entryId(record.partition, block.firstSeq + place),
-      behind: { ordinal: record.ordinal, place: place + 1 },
-      entry,
-    }))
+    const end = Math.min(this.#durable, ordinal + READ.maxRecords)
+    for (let recent: readonly Numbered<T>[] | undefined; ordinal < end; ) {
+      recent = this.#recent.entries(ordinal)
+      if (recent === undefined) break
+      add(recent)
+    }
+    if (ordinal === from.ordinal && ordinal < this.#durable) {
+      ordinal = Math.max(ordinal, this.#log.reader.firstOrdinal())
+      for (const record of await this.#log.reader.readAll(ordinal, READ)) add(entriesOf(record, this.#decode))
+    }
+    return { entries, next: ordinal === from.ordinal ? from : { ordinal, place: 0 } }
   }
 
   /** The place behind a cursor's or an entry's text. */
@@ -141,19 +171,28 @@ export class OutputStream<T> {
     return this.#locateId(id.partition, id.seq)
   }
 
-  /** Binary search among the partition's records: their first seqs ascend. */
+  /** Among the partition's records, whose first seqs ascend nearly evenly: looks where it should be, and halves in turn where that goes wrong. */
   async #locateId(partition: number, seq: number): Promise<Cursor> {
+    const recent = this.#recent.find(partition, seq)
+    if (recent) return recent
     const { reader } = this.#log
-    let low = reader.first(partition)
-    let high = reader.end(partition)
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2)
-      const [record] = await reader.read(partition, middle, { maxRecords: 1, maxBytes: 1 })
-      if (!record) break
-      const block = decodeBlock(record.payload)
-      if (seq < block.firstSeq) high = middle
-      else if (seq >= block.firstSeq + block.count) low = middle + 1
-      else return { ordinal: record.ordinal, place: seq - block.firstSeq + 1 }
+    let low = { position: reader.first(partition), seq: 1 }
+    let high = { position: reader.end(partition), seq: this.lastSeq(partition) + 1 }
+    for (let step = 0; low.position < high.position && seq < high.seq; step++) {
+      const share = step % 2 === 0 ? (seq - low.seq) / (high.seq - low.seq) : 0.5
+      const likely = low.position + Math.floor(share * (high.position - low.position))
+      const from = Math.min(high.position - 1, Math.max(low.position, likely - READ.maxRecords / 2))
+      const records = await reader.read(partition, from, READ)
+      for (const [i, { ordinal, payload }] of records.entries()) {
+        const { firstSeq, count } = decodeBlock(payload)
+        if (seq < firstSeq) {
+          high = i === 0 ? { position: from, seq: firstSeq } : low
+          break
+        }
+        if (seq < firstSeq + count) return { ordinal, place: seq - firstSeq + 1 }
+        low = { position: from + i + 1, seq: firstSeq + count }
+      }
+      if (records.length === 0) break
     }
     throw new TributaryError('not_found', `after: the id ${entryId(partition, seq)} is not in this stream, or no longer kept`)
   }
@@ -162,18 +201,6 @@ export class OutputStream<T> {
     await this.#log.writer.close()
     await this.#log.reader.close()
   }
-}
-
-export interface Cursor {
-  readonly ordinal: number
-  readonly place: number
-}
-
-const cursorText = (c: Cursor): string => `c${c.ordinal.toString(36)}.${c.place.toString(36)}`
-
-function parseCursor(text: string): Cursor | undefined {
-  const m = /^c([0-9a-z]{1,10})\.([0-9a-z]{1,6})$/.exec(text)
-  return m ? { ordinal: Number.parseInt(m[1] ?? '', 36), place: Number.parseInt(m[2] ?? '', 36) } : undefined
 }
 
 export interface MergeEntry {
@@ -215,7 +242,11 @@ export class Outputs {
 
   ends(partition: number): OutputEnds {
     const { transitions, merges, deadLetters } = this
-    return { transitions: transitions.end(partition), merges: merges.end(partition), deadLetters: deadLetters.end(partition) }
+    return { transitions: transitions.endOf(partition), merges: merges.endOf(partition), deadLetters: deadLetters.endOf(partition) }
+  }
+
+  async mark(): Promise<void> {
+    await Promise.all([this.transitions.mark(), this.merges.mark(), this.deadLetters.mark()])
   }
 
   /** Dead letters of intake: an origin of its own, behind those of the partitions. */

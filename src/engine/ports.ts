@@ -22,6 +22,8 @@ export interface EmbeddedPorts {
   readonly events: LogWriter
   readonly definitions: { readonly writer: LogWriter; readonly reader: LogReader }
   readonly outputs: Outputs
+  /** How often the outputs are marked (outputs.ts 4). Absent: at the start only. */
+  readonly markEveryMs?: number
   /** Starts the hosts with the definitions known so far; they report through `receive`. */
   startHosts(definitions: readonly DefinitionChange[], receive: (message: FromHost) => void): Promise<HostLink[]>
   /** Bytes free on the disk under the data, or Infinity. */

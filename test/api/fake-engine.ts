@@ -141,9 +141,14 @@ export class FakeEngine implements Engine {
   }
   #after(cursor: string | undefined): number {
     if (cursor === undefined) return 0
+    const end = /^c(\d+)$/.exec(cursor)
+    if (end) return Number(end[1])
     const n = Number(/^0-(\d+)$/.exec(cursor)?.[1] ?? Number.NaN)
     if (Number.isNaN(n)) throw new TributaryError('invalid_request', `No cursor: ${cursor}.`)
     return n + 1
+  }
+  transitionsEnd() {
+    return `c${this.log.length}`
   }
   async followTransitions({ after, segment }: { after?: string; segment?: string }, deliver: (transitions: Transition[]) => unknown) {
     const mine = (all: Transition[]) => all.filter((t) => segment === undefined || t.segment === segment)

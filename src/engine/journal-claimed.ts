@@ -40,6 +40,7 @@ export function claimedJournal(options: ClaimOptions): ClaimedJournal {
     },
     commit: (payload) => log.commit(payload),
     owned: () => log.owned(),
+    verify: () => log.verify(),
     end: () => log.end(),
     heartbeat: (atMs) => log.heartbeat(atMs),
     close: () => log.close(),

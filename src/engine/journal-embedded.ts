@@ -27,6 +27,7 @@ function taskJournal(partition: number, writer: LogWriter, reader: LogReader): T
       return writer.sync().then(() => position)
     },
     owned: () => undefined,
+    verify: async () => undefined,
     end: () => reader.end(partition),
     close: async () => undefined,
   }

@@ -25,6 +25,8 @@ export interface TaskJournal {
   commit(payload: Uint8Array): Promise<number>
   /** Undefined while ownership is known to be fresh; else resolves when it is, and rejects when it has ended. */
   owned(): Promise<void> | undefined
+  /** Resolves when it is known that ownership had not ended at the time of the call; rejects when it has. */
+  verify(): Promise<void>
   /** One past the last position known. */
   end(): number
   close(): Promise<void>

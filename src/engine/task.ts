@@ -684,7 +684,17 @@ export class Task implements TaskView {
 
   /** An exchange message arrived. Repeats are dropped by the mark, at the latest when executed. */
   receive(origin: number, seq: number, bytes: Buffer): void {
-    this.#gather.receive(origin, seq, bytes)
+    if (this.phase === 'stopped') return
+    try {
+      this.#gather.receive(origin, seq, bytes)
+    } catch (error) {
+      // It may only look so to an owner that has been overtaken without knowing yet: that one is told by `lost`, and stops as fenced.
+      this.#options.journal.verify().then(
+        () => this.#stop(error as Error),
+        () => undefined,
+      )
+      return
+    }
     this.wake()
   }
 

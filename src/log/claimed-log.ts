@@ -85,6 +85,10 @@ export class ClaimedLog {
   #committing: Committing | undefined
   #heardMs = Number.NEGATIVE_INFINITY
   readonly #waiting: PromiseWithResolvers<void>[] = []
+  /** Turns begun, ever. */
+  #turns = 0
+  /** Each waits for a turn that is begun later. */
+  #verifying: { readonly turn: number; readonly done: PromiseWithResolvers<void> }[] = []
 
   constructor(options: ClaimOptions) {
     this.#options = options
@@ -146,6 +150,14 @@ export class ClaimedLog {
     return waiting.promise
   }
 
+  /** Resolves when a read that is begun after the call has found the end and no newer claim; rejects when ownership has ended. */
+  verify(): Promise<void> {
+    if (this.#error) return Promise.reject(this.#error)
+    const done = Promise.withResolvers<void>()
+    this.#verifying.push({ turn: this.#turns + 1, done })
+    return done.promise
+  }
+
   /** Whoever hands out ownership knew of this process at this instant of the monotonic clock. */
   heartbeat(atMs: number): void {
     this.#heardMs = Math.max(this.#heardMs, atMs)
@@ -195,13 +207,17 @@ export class ClaimedLog {
   async #turn(waitMs: number, visit?: Visit): Promise<void> {
     const reader = this.#read()
     const begunMs = this.#options.clock.monotonicMs()
+    const turn = ++this.#turns
     for (const counted of await reader.next(waitMs)) {
       if (this.#error) return
       if (counted.t === 'claim') this.#tookClaim(counted)
       else if (this.#phase === 'owning') this.#tookOwn(counted)
       else if (counted.t === 'commit') await visit?.(counted.n, counted.payload, counted.position)
     }
-    if (reader.isCaughtUp && this.#phase === 'owning') this.heartbeat(begunMs)
+    if (!reader.isCaughtUp || this.#phase !== 'owning') return
+    this.heartbeat(begunMs)
+    for (const v of this.#verifying) if (v.turn <= turn) v.done.resolve()
+    this.#verifying = this.#verifying.filter((v) => v.turn > turn)
   }
 
   #tookClaim(counted: Counted & { t: 'claim' }): void {
@@ -285,5 +301,6 @@ export class ClaimedLog {
     this.#committing?.done.reject(this.#error)
     this.#committing = undefined
     for (const w of this.#waiting.splice(0)) w.reject(this.#error)
+    for (const v of this.#verifying.splice(0)) v.done.reject(this.#error)
   }
 }

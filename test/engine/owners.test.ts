@@ -190,7 +190,8 @@ describe('processes that take partitions over from one another', () => {
   // The clock moves while merges are under way: how far they are then decides what is seen, so only what can't depend on it is compared.
   test(`count each message once, and leave no gap between transitions (with merges, ${SEEDS} seeds)`, async () => {
     let fenced = 0
-    for (let seed = 1; seed <= SEEDS; seed++) {
+    // 23: a process gets a partition back whose messages go to one that it has lost without knowing yet, and they leave a gap there.
+    for (const seed of [23, ...Array.from({ length: SEEDS }, (_, i) => i + 1)]) {
       const told = await story(seed, true)
       const { world, last, around } = told
       const reference = await alone(around, world.events)
@@ -261,6 +262,16 @@ describe('an owner that slept while another took over', () => {
     await second.host.close()
     await first.host.close()
   })
+})
+
+test('a gap between messages stops an owner that receives them, and nobody else', async () => {
+  const world = await calmWorld(5)
+  const process = await opened(world, 'the only one')
+  await idle(process.host, world.events, () => world.clock.advance(1))
+  process.host.receive({ t: 'exchange', origin: 1, target: 0, seq: 99, bytes: new Uint8Array(1) })
+  await world.run(60)
+  expect(process.reasons).toEqual(['exchange message 99 of partition 1 follows 0', undefined])
+  await process.host.close()
 })
 
 describe('a standby', () => {

@@ -151,6 +151,10 @@ describe('an owner', () => {
     isReachable = true
     await bench.while(again ?? Promise.reject())
     expect(owner.owned()).toBeUndefined()
+    // Fresh is not yet certain: that takes a read which is begun from now on.
+    await bench.while(owner.verify())
+    const next = bench.open(bench.owner('b'))
+    await expect(bench.while(Promise.all([next, bench.pass(60)]).then(() => owner.verify()))).rejects.toMatchObject({ code: 'fenced' })
   })
 
   test('that is closed or fenced rejects what waits and what comes', async () => {

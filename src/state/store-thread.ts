@@ -10,6 +10,7 @@
 //    iterator open.
 // 4. Every request is answered. A value that the binding fails to read in the background ends up as an uncaught exception, and the
 //    call that asked for it is never answered: then all reads under way are repeated in a way that reports errors.
+// 5. A database is held as long as the binding works on it: it is freed with its handle, whatever is under way.
 import { parentPort } from 'node:worker_threads'
 import binding, { type Database, type Iterator, type OpenOptions } from '@nxtedition/rocksdb/binding.js'
 import { must } from '../core/assert.ts'
@@ -82,6 +83,7 @@ interface Read {
 
 const port = must(parentPort, 'the store thread is a worker')
 const databases = new Map<number, OpenDatabase>()
+const closing = new Set<Database>()
 const reads = new Set<Read>()
 /** Databases with writes, in the order of their turns. */
 const writing: OpenDatabase[] = []
@@ -153,7 +155,7 @@ function carryOut({ id, database: number, request }: StoreCall): void {
     default:
       for (const scan of database.scans.keys()) closeScan(database, scan)
       databases.delete(number)
-      binding.db_close(database.db, (error) => (error ? refuse(id, error) : answer(id)))
+      close(database.db, (error) => (error ? refuse(id, error) : answer(id)))
   }
 }
 
@@ -166,11 +168,20 @@ function open({ id, database: number, request }: StoreCall<RequestOf<'open'>>): 
     }
     const isRedone = answering(id, () => redo(db))
     if (!isRedone) {
-      binding.db_close(db, () => {})
+      close(db, () => {})
       return
     }
     databases.set(number, new OpenDatabase(db))
     answer(id)
+  })
+}
+
+/** Held until it is closed: one that garbage collection finds is closed by its finalizer as well, at the same time (5). */
+function close(db: Database, done: (error: Error | null) => void): void {
+  closing.add(db)
+  binding.db_close(db, (error) => {
+    closing.delete(db)
+    done(error)
   })
 }
 

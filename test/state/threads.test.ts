@@ -1,4 +1,6 @@
 // Stores in worker threads, terminated in the middle of their writes, and batches interrupted between two steps.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -90,6 +92,13 @@ test('two openings of one directory: the second is refused with data_locked, the
     expect(await readAll(store)).toEqual([['a', '1']])
     await store.close()
   }
+})
+
+test('a database that is being closed is not freed meanwhile, however eager garbage collection is', async () => {
+  const file = (name: string): string => new URL(name, import.meta.url).pathname
+  const argv = ['--expose-gc', '--import', file('./collecting.ts'), file('./open-and-close.ts'), dir, '2']
+  const child = spawn(process.execPath, argv, { stdio: 'inherit' })
+  expect(await once(child, 'exit')).toEqual([0, null])
 })
 
 async function putRaw(path: string, key: Buffer, value: Buffer): Promise<void> {

@@ -84,6 +84,7 @@ export class Host implements HostView {
   readonly #waiting: { check: () => boolean; resolve: () => void; reject: (error: Error) => void }[] = []
   #closing = false
   #stopTicks: (() => void)[] = []
+  #cutting: Promise<void> = Promise.resolve()
   /** Messages that came from other hosts, ever: two equal answers around a question mean that nothing moved between them. */
   received = 0
 
@@ -192,13 +193,14 @@ export class Host implements HostView {
     const again = (): void => {
       if (!this.#closing) this.#stopTicks[1] = this.ports.clock.after(TEND_MS, () => this.#tend())
     }
-    this.#cutJournal().then(again, (error: Error) => this.#failed(error))
+    this.#cutting = this.#cutJournal().then(again, (error: Error) => this.#failed(error))
   }
 
   async #cutJournal(): Promise<void> {
     const { journal, journalBytes } = this.ports
     if (journal.bytes() < journalBytes / 2) return
     for (const [partition, task] of this.tasks) {
+      if (this.#closing) return
       const position = await task.barrier()
       await journal.release(partition, position)
     }
@@ -306,6 +308,8 @@ export class Host implements HostView {
     this.#closing = true
     for (const stop of this.#stopTicks) stop()
     await Promise.all([...this.tasks.values()].map((task) => task.close()))
+    // It works on stores and journal: none is closed under it.
+    await this.#cutting
     await this.ports.journal.close()
     await this.ports.closed()
   }

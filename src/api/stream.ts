@@ -1,6 +1,6 @@
 // Transitions as server-sent events, at the speed of whoever reads them: while a socket is full nothing more is read for it, so a
 // reader that is behind costs the memory of one stretch. One that takes nothing at all for STALL_MS is cut off: it reconnects with
-// Last-Event-ID, and goes on where it was.
+// Last-Event-ID, and goes on where it was. The first thing that it is told is the id of where it begins: so that holds from the start.
 //
 //   started ─▶ following ⇄ waiting (the socket is full) ─▶ ended
 import type { OutgoingHttpHeaders } from 'node:http'
@@ -37,9 +37,10 @@ export class TransitionStreams {
     if (this.#open.size >= MAX_STREAMS) throw new RetryLater('back_pressure', `${MAX_STREAMS} streams are open already.`, 10)
     const last = request.headers['last-event-id']
     const { after } = request.query as { after?: string }
-    const from = (typeof last === 'string' && last) || after || undefined
+    const given = (typeof last === 'string' && last) || after || undefined
     // A cursor that is not known is refused before the stream begins.
-    if (from !== undefined) await this.#api.engine.transitions({ limit: 1, after: from, ...filter })
+    if (given !== undefined) await this.#api.engine.transitions({ limit: 1, after: given, ...filter })
+    const from = given ?? this.#api.engine.transitionsEnd()
     const stream = new TransitionStream(this.#api, reply, filter)
     this.#open.add(stream)
     this.#api.metrics.streams.set(this.#open.size)
@@ -72,7 +73,7 @@ class TransitionStream {
     this.#filter = filter
   }
 
-  run(after: string | undefined, onEnd: () => void): void {
+  run(after: string, onEnd: () => void): void {
     this.#onEnd = onEnd
     const { raw } = this.#reply
     const own = this.#reply.getHeaders() as OutgoingHttpHeaders
@@ -81,12 +82,14 @@ class TransitionStream {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache, no-transform',
       'x-accel-buffering': 'no',
+      // A connection kept for another request would keep the server from stopping.
+      connection: 'close',
     }
     raw.on('close', () => this.end())
     raw.on('error', () => this.end())
     raw.on('drain', () => this.#drained())
     raw.writeHead(200, headers)
-    raw.write(`retry: ${RECONNECT_MS}\n\n`)
+    raw.write(`retry: ${RECONNECT_MS}\nid: ${after}\n\n`)
     this.#beat()
     this.#feed(after).catch((error: unknown) => {
       this.#reply.log.error({ err: error }, 'a transition stream failed')
@@ -100,12 +103,15 @@ class TransitionStream {
     this.#stopHeart()
     this.#unfollow()
     this.#drained()
-    this.#reply.raw.end()
+    const { raw } = this.#reply
+    // What lies in a full socket may never be read: its reader goes on with Last-Event-ID.
+    if (raw.writableNeedDrain) raw.destroy()
+    else raw.end()
     this.#onEnd()
   }
 
-  async #feed(after: string | undefined): Promise<void> {
-    const query = { ...(after === undefined ? {} : { after }), ...this.#filter }
+  async #feed(after: string): Promise<void> {
+    const query = { after, ...this.#filter }
     const unfollow = await this.#api.engine.followTransitions(query, (transitions) => this.#write(transitions))
     if (this.#ended) unfollow()
     else this.#unfollow = unfollow
@@ -134,8 +140,6 @@ class TransitionStream {
       }
       this.#api.metrics.slowStreams.inc()
       this.end()
-      // What is buffered would never be read: don't wait for it.
-      raw.destroy()
     })
     return () => stop()
   }

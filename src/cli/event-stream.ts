@@ -1,7 +1,9 @@
-// Reads server-sent events, as far as this server sends them: `id`, `data`, comments.
+// Reads server-sent events, as far as this server sends them: `id`, `data`, comments. An id may come alone: it says where the
+// stream begins.
 
 export interface StreamedEvent {
   readonly id: string
+  /** Empty where an id came alone. */
   readonly data: string
 }
 
@@ -12,6 +14,7 @@ export async function* readEventStream(body: AsyncIterable<Uint8Array>): AsyncGe
   const decoder = new TextDecoder()
   let rest = ''
   let id = ''
+  let isNew = false
   let data: string[] = []
   for await (const chunk of body) {
     rest += decoder.decode(chunk, { stream: true })
@@ -21,10 +24,13 @@ export async function* readEventStream(body: AsyncIterable<Uint8Array>): AsyncGe
     for (const raw of lines) {
       const line = raw.endsWith('\r') ? raw.slice(0, -1) : raw
       if (line === '') {
-        if (data.length > 0) yield { id, data: data.join('\n') }
+        if (data.length > 0 || isNew) yield { id, data: data.join('\n') }
         data = []
-      } else if (line.startsWith('id:')) id = line.slice(3).trimStart()
-      else if (line.startsWith('data:')) data.push(line.slice(5).replace(/^ /, ''))
+        isNew = false
+      } else if (line.startsWith('id:')) {
+        id = line.slice(3).trimStart()
+        isNew = true
+      } else if (line.startsWith('data:')) data.push(line.slice(5).replace(/^ /, ''))
     }
   }
 }

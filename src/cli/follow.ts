@@ -1,5 +1,5 @@
-// Follows the transitions of a server for ever: reconnects with Last-Event-ID, so nothing after the first connection that
-// has shown a transition is missed or shown twice.
+// Follows the transitions of a server for ever: reconnects with Last-Event-ID, so nothing after the first connection is missed or
+// shown twice.
 import type { Clock } from '../core/clock.ts'
 import type { Cause } from '../core/transition.ts'
 import { type Client, ServerError } from './client.ts'
@@ -49,7 +49,7 @@ export async function* follow(options: FollowOptions): AsyncGenerator<ShownTrans
       options.onConnected?.()
       for await (const { id, data } of readEventStream(reply.body)) {
         if (id !== '') last = id
-        yield JSON.parse(data) as ShownTransition
+        if (data !== '') yield JSON.parse(data) as ShownTransition
       }
       options.onLost?.('the server ended the stream')
     } catch (error) {

@@ -43,7 +43,8 @@ async function open(query = '', headers: { [name: string]: string } = {}): Promi
   return reader
 }
 
-const idsOf = (reader: Reader) => [...reader.text.matchAll(/^id: (.*)$/gm)].map((m) => m[1])
+/** Without the one that says where the stream begins. */
+const idsOf = (reader: Reader) => [...reader.text.matchAll(/^id: (.*)$/gm)].map((m) => m[1]).slice(1)
 const until = async (holds: () => boolean) => {
   for (let i = 0; i < 300 && !holds(); i++) await new Promise((resolve) => setTimeout(resolve, 10))
   expect(holds()).toBe(true)
@@ -81,6 +82,20 @@ describe('a stream', () => {
     h.engine.emit(1)
     await until(() => idsOf(reader).length >= 3)
     expect(idsOf(reader)).toEqual(['0-2', '0-3', '0-4'])
+  })
+
+  test('says at once where it begins, so that a reader who loses it before the first transition misses none', async () => {
+    await start()
+    h.engine.emit(2)
+    const first = await open()
+    await until(() => first.text.includes('id: '))
+    const [, id = ''] = /^id: (.*)$/m.exec(first.text) ?? []
+    first.abort.abort()
+    await following(0)
+    h.engine.emit(3)
+    const second = await open('', { 'last-event-id': id })
+    await until(() => idsOf(second).length === 3)
+    expect(idsOf(second)).toEqual(['0-2', '0-3', '0-4'])
   })
 
   test('catches up while new ones come', async () => {
@@ -128,6 +143,14 @@ describe('a stream', () => {
     const before = performance.now()
     await h.app.close()
     expect(performance.now() - before).toBeLessThan(2000)
+  })
+
+  test('whose reader takes nothing keeps no server from closing', async () => {
+    const { socket } = await fullSocket()
+    h.stop.abort()
+    await h.app.close()
+    expect(h.engine.followers.size).toBe(0)
+    socket.destroy()
   })
 
   test('waits for a slow reader, and misses nothing', async () => {

@@ -100,15 +100,15 @@ describe('tail', () => {
   })
 })
 
-test('after a lost connection it goes on with the last id that it has seen', async () => {
+test('after a lost connection it goes on with the last id that it has seen, be it that of where it began', async () => {
   const asked: (string | undefined)[] = []
+  const begin = 'retry: 1000\nid: c0.0\n\n'
   const event = (n: number) => `id: 0-${n}\ndata: {"id":"0-${n}"}\n\n`
   const server: Server = createServer((request, response) => {
     asked.push(request.headers['last-event-id'] as string | undefined)
     response.writeHead(200, { 'content-type': 'text/event-stream' })
-    const first = asked.length === 1
-    response.write(first ? event(1) + event(2) : event(3), () => {
-      if (first) setTimeout(() => request.socket.destroy(), 20)
+    response.write(begin + [[], [event(1), event(2)], [event(3)]].at(asked.length - 1)?.join(''), () => {
+      if (asked.length < 3) setTimeout(() => request.socket.destroy(), 20)
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -119,7 +119,7 @@ test('after a lost connection it goes on with the last id that it has seen', asy
   await until(() => idsIn(out).length === 3, 'the third')
   stop.abort()
   const { err } = await tailing
-  expect(asked).toEqual([undefined, '0-2'])
+  expect(asked).toEqual([undefined, 'c0.0', '0-2'])
   expect(idsIn(out)).toEqual(['0-1', '0-2', '0-3'])
   expect(err).toContain('connection lost')
   server.closeAllConnections()
@@ -127,7 +127,7 @@ test('after a lost connection it goes on with the last id that it has seen', asy
 })
 
 test('an event stream may be cut anywhere', async () => {
-  const text = 'retry: 1000\n\n: beat\n\nid: a\ndata: {"x":"ü"}\n\nid: b\r\ndata: one\r\ndata: two\r\n\r\nid: c\ndata: unfinished'
+  const text = 'retry: 1000\nid: c1.0\n\n: beat\n\nid: a\ndata: {"x":"ü"}\n\nid: b\r\ndata: one\r\ndata: two\r\n\r\nid: c\ndata: unfinished'
   const bytes = Buffer.from(text)
   for (const size of [1, 2, 3, 7, 1000]) {
     const chunks = async function* () {
@@ -136,6 +136,7 @@ test('an event stream may be cut anywhere', async () => {
     const seen: object[] = []
     for await (const event of readEventStream(chunks())) seen.push(event)
     expect(seen).toEqual([
+      { id: 'c1.0', data: '' },
       { id: 'a', data: '{"x":"ü"}' },
       { id: 'b', data: 'one\ntwo' },
     ])

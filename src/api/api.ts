@@ -9,6 +9,7 @@ import type { IdentifierSource } from '../intake/identifiers.ts'
 import { MAX_BODY_BYTES } from '../intake/limits.ts'
 import { OffThread } from '../intake/off-thread.ts'
 import type { Api, Routes } from './app.ts'
+import { Connections } from './connections.ts'
 import { allowOrigin, demandLocalPage, replyPreflight } from './cors.ts'
 import { RetryLater, replyError } from './failures.ts'
 import { type Access, Keys, presentedKey } from './keys.ts'
@@ -79,6 +80,7 @@ export function buildApi(engine: Engine, options: ApiOptions): FastifyInstance {
     frameworkErrors: (error, request, reply) => replyError(error, request, reply as FastifyReply),
   })
   app.addHook('onClose', () => offThread.close())
+  addEnd(app, api)
   addBodies(app)
   addGates(app, api)
   addFigures(app, api.metrics)
@@ -123,6 +125,15 @@ function addGates(app: FastifyInstance, { engine, keys, stopping }: Api): void {
     if (pressure) throw new RetryLater(pressure.code, 'The engine takes no events right now.', pressure.retryAfterSeconds)
   })
   app.options('/*', { schema: { hide: true }, handler: replyPreflight })
+}
+
+/** Once the server stops, a connection ends with the answer that is under way on it: kept alive, it would keep the server alive. */
+function addEnd(app: FastifyInstance, { stopping }: Api): void {
+  const connections = new Connections(app.server)
+  app.addHook('preClose', async () => connections.endIdle())
+  app.addHook('onSend', async (_, reply) => {
+    if (stopping.aborted) reply.header('connection', 'close')
+  })
 }
 
 function addFigures(app: FastifyInstance, metrics: ApiMetrics): void {

@@ -106,12 +106,11 @@ async function listen(api: FastifyInstance, { host, port }: Config): Promise<str
   return `http://${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${bound}`
 }
 
-/** How long requests under way may take once the server stops. */
+/** How long requests under way may take once the server stops: uploads that don't go on, waits for what doesn't come. */
 const GRACE_MS = 5000
 
 async function close(api: FastifyInstance, engine: Engine, stopping: AbortController): Promise<void> {
   stopping.abort()
-  // A client that keeps its connection open must not keep the server from stopping.
   const cancel = systemClock.after(GRACE_MS, () => api.server.closeAllConnections())
   await api.close()
   cancel()

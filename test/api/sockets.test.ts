@@ -83,3 +83,35 @@ test('a client that leaves in the middle of its body harms nobody', async () => 
   expect(replies(text)).toEqual(['200'])
   expect(h.engine.events).toHaveLength(1)
 })
+
+test('a server that stops answers what is under way and closes, whoever keeps a connection open', async () => {
+  const port = await start()
+  let answer: (() => void) | undefined
+  h.engine.settle = () => new Promise((resolve) => (answer = resolve))
+  const request = (path: string): string =>
+    `POST ${path} HTTP/1.1\r\nhost: localhost\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n`
+  const [silent, half, idle, busy] = [
+    connect(port, '127.0.0.1'),
+    connect(port, '127.0.0.1'),
+    connect(port, '127.0.0.1'),
+    connect(port, '127.0.0.1'),
+  ]
+  const heard = new Map([silent, half, idle, busy].map((socket) => [socket, '']))
+  const closed = [silent, half, idle, busy].map((socket) => {
+    socket.on('data', (chunk) => heard.set(socket, `${heard.get(socket)}${chunk.toString('latin1')}`))
+    return new Promise((resolve) => socket.on('close', resolve))
+  })
+  half.write('GET /healthz HTTP/1.1\r\nhost')
+  idle.write(`GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: keep-alive\r\n\r\n`)
+  busy.write(request('/v1/admin/settle'))
+  while (!heard.get(idle)?.includes('true') || !answer) await new Promise((resolve) => setImmediate(resolve))
+  h.stop.abort()
+  const closing = h.app.close()
+  await Promise.all(closed.slice(0, 3))
+  expect(heard.get(busy)).toBe('')
+  answer?.()
+  await closing
+  await closed[3]
+  expect(replies(heard.get(busy) ?? '')).toEqual(['200'])
+  expect((heard.get(busy) ?? '').toLowerCase()).toContain('connection: close')
+})

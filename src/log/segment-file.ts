@@ -73,6 +73,7 @@ export async function readHeader(file: LogFile, base: number, partitions: number
   if (length < FIXED_BYTES || !b.subarray(0, MAGIC.length).equals(MAGIC)) throw damaged('it does not begin with a header')
   const written = b.readUInt32LE(12)
   if (written !== partitions) {
+    if (!(await isHeaderOf(file, written))) throw damaged('its header is damaged')
     throw new TributaryError(
       'fingerprint_mismatch',
       `segment ${baseName(base)}.log was written for ${written} partitions, not ${partitions}`,
@@ -83,6 +84,14 @@ export async function readHeader(file: LogFile, base: number, partitions: number
   const starts = new Float64Array(partitions)
   for (let p = 0; p < partitions; p++) starts[p] = b.readDoubleLE(FIXED_BYTES + 8 * p)
   return { base, createdAt: b.readDoubleLE(24), salt: b.readUInt32LE(32), starts }
+}
+
+/** True when the file begins with a whole header for so many partitions. */
+async function isHeaderOf(file: LogFile, partitions: number): Promise<boolean> {
+  if (headerBytes(partitions) > (await file.size())) return false
+  const b = Buffer.alloc(headerBytes(partitions))
+  const length = await readFully(file, b, 0, { position: 0, length: b.length })
+  return length === b.length && b.readUInt32LE(CRC_AT) === crc32(b.subarray(CRC_AT + 4))
 }
 
 export interface WriteOptions {

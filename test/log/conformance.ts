@@ -1,6 +1,7 @@
 // What a log with one total order must do, besides what every log must for each partition: run against each with small segments.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { LogReader, LogRecord, LogWriter } from '../../src/log/log.ts'
+import { faultConformance, type LogFaults } from './fault-conformance.ts'
 import {
   ALL,
   appendTo,
@@ -17,12 +18,13 @@ export interface OpenLog extends OpenPartitions {
   readonly reader: LogReader
 }
 
-export type LogKind = PartitionKind<OpenLog>
+export type LogKind = PartitionKind<OpenLog> & { readonly faults: LogFaults }
 
 const places = (records: readonly LogRecord[]): string[] => records.map((r) => `${r.ordinal}=${r.partition}:${r.position}`)
 
 export function logConformance(name: string, make: () => Promise<LogKind>): void {
   partitionConformance(name, make)
+  faultConformance(name, make)
   describe(`a log in one order: ${name}`, () => {
     let kind: LogKind
     let log: OpenLog

@@ -18,6 +18,17 @@ logConformance('in memory', async () => {
     failNextSync: () => {
       faults.failNext = 'sync'
     },
+    faults: {
+      crash: async (log, { kept, torn }) => {
+        const memory = logs.get(log.writer) as MemoryLog
+        return opened(torn > 0 ? memory.crash({ keepUnsynced: kept + 1, torn: true }) : memory.crash({ keepUnsynced: kept }))
+      },
+      // A record is whole, or torn.
+      storedBytes: () => 3,
+      failNext: (call) => {
+        faults.failNext = call
+      },
+    },
     dispose: async () => undefined,
   }
 })

@@ -12,6 +12,8 @@ export class TracedFiles implements LogFiles {
   maxWrite = Number.POSITIVE_INFINITY
   /** While set, datasync waits for it. */
   gate: Promise<void> | undefined
+  /** How often datasync has come to a gate. */
+  waiting = 0
   readonly #open = new Set<LogFile>()
   /** Names of open files: a file goes on under its new name. */
   readonly #names = new Map<LogFile, string>()
@@ -58,6 +60,7 @@ export class TracedFiles implements LogFiles {
         this.#do('write', nameNow(), () => file.write(from, offset, Math.min(length, this.maxWrite), position)),
       datasync: () =>
         this.#do('datasync', nameNow(), async () => {
+          if (this.gate) this.waiting++
           await this.gate
           await file.datasync()
         }),

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { seeded } from '../identity/random.ts'
 import { settle } from './client.ts'
 import { Load } from './load.ts'
+import { BUSY_STORE } from './rounds.ts'
 import { DataDirectory, pause, startServer } from './server.ts'
 import { readWorld, sequenceFaults, timelineFaults } from './world.ts'
 
@@ -12,7 +13,7 @@ const seed = Number(process.env.TRIBUTARY_SEED ?? Math.floor(Math.random() * 1e6
 test('nothing is lost and the exit code is 0', { timeout: 60_000 }, async () => {
   console.log(`seed ${seed}`)
   const directory = new DataDirectory()
-  const flags = ['--partitions', '4', '--hosts', '2']
+  const flags = ['--partitions', '4', '--hosts', '2', ...BUSY_STORE]
   let server = await startServer(directory.path, flags)
   const random = seeded(seed)
   const load = new Load({

@@ -141,6 +141,7 @@ export class Apply {
       this.#s.batch.rows.put(key, row)
       p.timeline?.push([key.slice(1 + p.key.length), row])
       p.timelineCount++
+      p.timelineOldest = Math.min(p.timelineOldest, record.at)
       if (p.timelineCount > this.#s.limits.timelineEvents + TIMELINE_SLACK) this.#s.overgrown.add(p.key)
     } else p.timelineFrom = Math.max(p.timelineFrom, record.at + 1)
     if (founding) this.#found(p, event, now, cause)
@@ -154,10 +155,10 @@ export class Apply {
     this.touch(p)
   }
 
-  /** Now and then a timeline that gets events is looked at for those beyond the retention. */
+  /** A timeline that gets events is looked at once its oldest are beyond the retention by a part of it. */
   #ageTimeline(p: Profile, now: number): void {
-    const stretchMs = this.#s.limits.timelineRetentionMs / TRIMS_PER_RETENTION
-    if (Math.floor(p.updatedAt / stretchMs) < Math.floor(now / stretchMs)) this.#s.overgrown.add(p.key)
+    const { timelineRetentionMs } = this.#s.limits
+    if (now - p.timelineOldest >= timelineRetentionMs + timelineRetentionMs / TRIMS_PER_RETENTION) this.#s.overgrown.add(p.key)
   }
 
   /** Such an event is set aside whole: it must not be in the timeline either. */
@@ -354,6 +355,7 @@ export class Apply {
     p.appliedSeq = other.appliedSeq
     p.timelineCount = other.timelineCount
     p.timelineFrom = other.timelineFrom
+    p.timelineOldest = other.timelineOldest
     p.traits = other.traits
     p.future = other.future
     p.timeline = other.timeline
@@ -406,6 +408,7 @@ export class Apply {
     p.updatedAt = now
     p.timelineCount += other.timelineCount
     p.timelineFrom = Math.max(p.timelineFrom, other.timelineFrom)
+    p.timelineOldest = Math.min(p.timelineOldest, other.timelineOldest)
     p.appliedSeq = Math.max(p.appliedSeq, other.appliedSeq)
     if (p.timeline) p.timeline = [...p.timeline, ...must(other.timeline, 'a hand-over brings its timeline')]
     this.#because(p, 'merge', cause.messageId)

@@ -32,7 +32,7 @@ export const FUTURE_EVENTS_PER_PROFILE = 1_000
 export const EVENTS_PER_TRIM = 1_000
 /** Timelines looked at before the inputs that came of it are executed. */
 export const TRIMS_PER_BATCH = 64
-/** How many times within its retention a timeline that gets events is looked at for older ones. */
+/** By which part of the retention events may be older before a timeline that gets events is trimmed. */
 export const TRIMS_PER_RETENTION = 16
 /** Events by which a timeline may exceed its limit before it is trimmed. */
 export const TIMELINE_SLACK = 256

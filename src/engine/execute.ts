@@ -39,7 +39,14 @@ export type Input =
   | { readonly kind: 'timer'; readonly due: number; readonly key: ProfileKey }
   | { readonly kind: 'fill'; readonly key: ProfileKey }
   | { readonly kind: 'swept'; readonly target: number; readonly cursor: string; readonly done: boolean }
-  | { readonly kind: 'trim'; readonly key: ProfileKey; readonly through: string; readonly count: number; readonly from: number }
+  | {
+      readonly kind: 'trim'
+      readonly key: ProfileKey
+      readonly through: string
+      readonly count: number
+      readonly from: number
+      readonly oldest: number
+    }
 
 /** Rows that an input wants in memory before it can be executed. */
 export class Wanted {
@@ -200,6 +207,7 @@ export class Executor implements Context {
     this.#s.batch.deletedRanges.push([`t${input.key}`, `t${input.key}${input.through}\u0000`])
     row.timelineCount = Math.max(0, row.timelineCount - input.count)
     row.timelineFrom = Math.max(row.timelineFrom, input.from)
+    row.timelineOldest = Math.max(row.timelineOldest, input.oldest)
     this.apply_.touch(row)
   }
 

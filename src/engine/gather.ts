@@ -212,9 +212,9 @@ export class Gather {
     const page = await scan.next(excess > 0 ? excess : EVENTS_PER_TRIM)
     await scan.close()
     const last = page[page.length - 1]
-    if (!last) return undefined
+    if (!last) return { kind: 'trim', key, through: '', count: 0, from: 0, oldest }
     if (page.length === EVENTS_PER_TRIM) overgrown.add(key)
     const from = decodeTimelineRow(last[1]).record.at + 1
-    return { kind: 'trim', key, through: last[0].slice(1 + key.length), count: page.length, from }
+    return { kind: 'trim', key, through: last[0].slice(1 + key.length), count: page.length, from, oldest: from }
   }
 }

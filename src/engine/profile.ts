@@ -46,6 +46,8 @@ export class Profile {
   timelineCount = 0
   /** Events before this instant may be missing from the timeline. */
   timelineFrom = 0
+  /** No event of the timeline is older. */
+  timelineOldest: number = NEVER
   auditSeq = 0
   appliedSeq = 0
   traits = new Traits()
@@ -280,6 +282,7 @@ export class Traits {
 function encodeContents(p: Profile, w: Writer, split: SplitRows): void {
   encodeState(must(p.segments, 'a born root has segments (1)'), w, split)
   w.varint(p.createdAt).varint(p.updatedAt).varint(p.asOf).varint(p.timelineCount).varint(p.timelineFrom).varint(p.appliedSeq)
+  w.varint(p.timelineOldest === NEVER ? 0 : Math.max(0, p.timelineOldest) + 1)
   p.traits.encode(w)
   w.varint(p.future.length)
   for (const { bytes } of p.future) w.bytes(bytes)
@@ -293,6 +296,8 @@ function decodeContents(p: Profile, r: Reader): void {
   p.timelineCount = r.varint()
   p.timelineFrom = r.varint()
   p.appliedSeq = r.varint()
+  const oldest = r.varint()
+  p.timelineOldest = oldest === 0 ? NEVER : oldest - 1
   p.traits = Traits.read(r)
   for (let n = r.varint(); n > 0; n--) {
     const bytes = r.bytes()

@@ -59,10 +59,11 @@ export class RowTable {
   }
 
   /** Puts the newest version of a row, `bytes[from, to)`; returns its place. */
-  put(key: string, { bytes, from, to }: Span, flags: number, tag: number): number {
+  put(key: string, value: Span, flags: number, tag: number): number {
     const keySize = key.length
+    const size = value.to - value.from
     invariant(keySize > 0 && keySize <= LONGEST_KEY, 'a key has 1 to 65,535 bytes')
-    const need = HEAD_BYTES + keySize + to - from
+    const need = HEAD_BYTES + keySize + size
     if (this.#used + need > this.#chunk.length) this.#begin(need)
     const chunk = this.#chunk
     const at = this.#used
@@ -71,9 +72,9 @@ export class RowTable {
     chunk[at + 1] = keySize >>> 8
     chunk[at + FLAGS_AT] = flags
     putU32(chunk, at + TAG_AT, tag)
-    putU32(chunk, at + SIZE_AT, to - from)
+    putU32(chunk, at + SIZE_AT, size)
     chunk.latin1Write(key, at + HEAD_BYTES, keySize)
-    copy(bytes, from, to, chunk, at + HEAD_BYTES + keySize)
+    copy(value, chunk, at + HEAD_BYTES + keySize)
     const place = this.#number * CHUNK_PLACES + (at >> ALIGN_BITS)
     this.#index(key, place)
     return place
@@ -312,7 +313,7 @@ function getU32(bytes: Buffer, at: number): number {
 /** Short values are copied byte by byte: a call into the runtime would cost more. */
 const SHORT = 32
 
-function copy(bytes: Buffer, from: number, to: number, into: Buffer, at: number): void {
+function copy({ bytes, from, to }: Span, into: Buffer, at: number): void {
   if (to - from > SHORT) bytes.copy(into, at, from, to)
   else for (let i = from; i < to; i++) into[at + i - from] = bytes[i] as number
 }

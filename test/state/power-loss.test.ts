@@ -11,6 +11,7 @@ import { below, type Random, seeded, seedsOf } from '../identity/random.ts'
 
 const STATE = 'mtask'
 const KEYS = 60
+const MOST_SEEDS = 12
 const ROW_BYTES = 20_000
 /** Small, so that one write-ahead log takes over from another every thirty rows or so. */
 const BUFFER = { writeBufferBytes: 1 << 20 }
@@ -148,7 +149,8 @@ async function lives(seed: number, cuts: number): Promise<{ cuts: number; twoLog
 test('after power loss the journal makes the store whole, whichever logs lost their ends', { timeout: 60_000 }, async () => {
   let twoLogs = 0
   let trusting = 0
-  for (let seed = 1; seed <= seedsOf(2); seed++) {
+  // Where one log takes over from another is RocksDB's doing, so how many seeds it takes to see a fault varies.
+  for (let seed = 1; seed <= seedsOf(2) || (trusting === 0 && seed <= MOST_SEEDS); seed++) {
     const outcome = await lives(seed, 12)
     expect(outcome.faults).toEqual([])
     twoLogs += outcome.twoLogs

@@ -191,7 +191,7 @@ export class PendingRows {
     if (this.#failure !== undefined) throw this.#failure
     invariant(!this.#isApplying, 'one apply at a time')
     invariant(position >= this.#last, 'an apply takes in every commit so far')
-    if (position === this.#applied) return
+    if (position === this.#applied && this.#current.isEmpty) return
     const frozen = this.#current
     const mayBeStored = this.#currentFrom !== undefined && this.#currentFrom <= this.#tornThrough
     const reads = this.#reads

@@ -3,12 +3,14 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { must } from '../core/assert.ts'
 import { type FromHost, failureOf, Host, type ToHost } from './host.ts'
 import { type HostSetup, openHostPorts } from './open-host.ts'
+import { Opened } from './opened.ts'
 
 // Rows are small and live until the store has them: slabs that hold many of them cost least.
 Buffer.poolSize = 256 << 10
 
 const port = must(parentPort, 'host-thread.ts runs in a worker')
 const setup = workerData as HostSetup
+const opened = new Opened()
 let closing: number | undefined
 
 function post(message: FromHost): void {
@@ -18,13 +20,14 @@ function post(message: FromHost): void {
 }
 
 try {
-  const host = new Host(await openHostPorts(setup), post)
+  const host = new Host(await openHostPorts(setup, opened), post)
   port.on('message', (message: ToHost) => {
     if (message.t === 'close') closing = message.id
     host.receive(message)
   })
   await host.open()
 } catch (error) {
+  await opened.close()
   post({ t: 'failed', host: setup.host, error: failureOf(error) })
   port.close()
 }

@@ -16,6 +16,7 @@ import type { HostPorts } from './host.ts'
 import { embeddedJournal } from './journal-embedded.ts'
 import { META_KEY } from './keys.ts'
 import { eventsDir, journalDir, storeDir } from './layout.ts'
+import type { Opened } from './opened.ts'
 import { Shared } from './shared.ts'
 import { Turns } from './turns.ts'
 
@@ -39,27 +40,24 @@ export interface HostSetup {
   readonly clockStandsAt?: number
 }
 
-export async function openHostPorts(setup: HostSetup): Promise<HostPorts> {
+/** What it opens is in `opened` too, until the host that gets it can close it. */
+export async function openHostPorts(setup: HostSetup, opened: Opened): Promise<HostPorts> {
   const { limits, dataDir, durability } = setup
   const stands = setup.clockStandsAt
   // The main thread, whose clock is guarded alike, sounds the alarm.
   const guard = new GuardedClock(systemClock, setup.clockStepLimitMs, () => {})
   const clock: Clock = stands === undefined ? guard : { ...systemClock, now: () => stands }
-  const events = await openFileLogReader(eventsDir(dataDir), { partitions: limits.partitions })
+  const events = await opened.keep(openFileLogReader(eventsDir(dataDir), { partitions: limits.partitions }))
   events.advance(setup.syncedOrdinal)
   await events.refresh()
   const dir = journalDir(dataDir, setup.host)
   await mkdir(dir, { recursive: true })
-  const writer = await openFileLog(dir, {
-    partitions: limits.partitions,
-    durability,
-    clock,
-    segmentBytes: Math.max(1 << 20, Math.floor(setup.journalBytes / 8)),
-  })
+  const segmentBytes = Math.max(1 << 20, Math.floor(setup.journalBytes / 8))
+  const writer = await opened.keep(openFileLog(dir, { partitions: limits.partitions, durability, clock, segmentBytes }))
   const stores: Store[] = []
   const turns = new Turns()
   const boot = await bootId()
-  const reader = await openFileLogReader(dir, { partitions: limits.partitions })
+  const reader = await opened.keep(openFileLogReader(dir, { partitions: limits.partitions }))
   reader.advance(writer.syncedOrdinal())
   await reader.refresh()
   return {
@@ -77,7 +75,7 @@ export async function openHostPorts(setup: HostSetup): Promise<HostPorts> {
     openRows: async (partition) => {
       const path = storeDir(dataDir, partition)
       await mkdir(path, { recursive: true })
-      const store = await openStore(setup.store, path)
+      const store = await opened.keep(openStore(setup.store, path))
       stores.push(store)
       return PendingRows.open(store, { applyMs: limits.applyMs, applyBytes: limits.applyBytes, withMark: META_KEY, bootId: boot })
     },

@@ -26,6 +26,7 @@ import { META_KEY } from './keys.ts'
 import { eventsDir, partitionsOf } from './layout.ts'
 import { errorOf } from './links.ts'
 import type { HostSetup } from './open-host.ts'
+import { Opened } from './opened.ts'
 import type { Stream } from './outbox.ts'
 import { Outputs, type StreamLog } from './outputs.ts'
 import type { EmbeddedPorts, HostLink } from './ports.ts'
@@ -67,6 +68,7 @@ export async function openDirectory(options: DirectoryOptions): Promise<Embedded
   const { dataDir, durability } = options
   await mkdir(dataDir, { recursive: true })
   const lock = await lockDirectory(dataDir)
+  const opened = new Opened()
   try {
     await checkFingerprint(dataDir, options.fixed)
     const marker = await openMarker(dataDir, durability)
@@ -75,25 +77,28 @@ export async function openDirectory(options: DirectoryOptions): Promise<Embedded
       await marker.close()
       await lock.release()
     }
-    return await openFiles(options, closed)
+    return await openFiles(options, opened, closed)
   } catch (error) {
+    await opened.close()
     await lock.release()
     throw error
   }
 }
 
-async function openFiles(options: DirectoryOptions, closed: () => Promise<void>): Promise<EmbeddedEngine> {
+async function openFiles(options: DirectoryOptions, opened: Opened, closed: () => Promise<void>): Promise<EmbeddedEngine> {
   const { dataDir, limits, durability } = options
   const common = { durability, clock: systemClock }
   let engine: EmbeddedEngine | undefined
-  const events = await openFileLog(eventsDir(dataDir), {
-    ...common,
-    partitions: limits.partitions,
-    retainMs: options.eventsRetainMs,
-    onSynced: (ordinal) => engine?.synced(ordinal),
-  })
+  const events = await opened.keep(
+    openFileLog(eventsDir(dataDir), {
+      ...common,
+      partitions: limits.partitions,
+      retainMs: options.eventsRetainMs,
+      onSynced: (ordinal) => engine?.synced(ordinal),
+    }),
+  )
   const stream = (name: string): Promise<StreamLog> =>
-    openStreamLog(join(dataDir, name), {
+    openStreamLog(join(dataDir, name), opened, {
       ...common,
       partitions: limits.partitions + 1,
       retainMs: options.outputsRetainMs,
@@ -104,9 +109,10 @@ async function openFiles(options: DirectoryOptions, closed: () => Promise<void>)
     merges: await stream('merges'),
     deadLetters: await stream('dead-letters'),
   })
-  const definitions = await openStreamLog(join(dataDir, 'definitions'), { ...common, partitions: 1 })
+  const definitions = await openStreamLog(join(dataDir, 'definitions'), opened, { ...common, partitions: 1 })
   const shared = new Shared(options.hosts, limits.partitions)
   const space = watchSpace(dataDir, options.minFreeBytes)
+  opened.add({ close: async () => space.stop() })
   const guard = new GuardedClock(systemClock, options.clockStepLimitMs, options.alarm)
   const ports: EmbeddedPorts = {
     ...options,
@@ -139,10 +145,10 @@ interface StreamLogOptions {
 }
 
 /** A log that is written and read on this thread. */
-async function openStreamLog(dir: string, options: StreamLogOptions): Promise<StreamLog> {
+async function openStreamLog(dir: string, opened: Opened, options: StreamLogOptions): Promise<StreamLog> {
   let advance = (_: number): void => {}
-  const writer: FileLogWriter = await openFileLog(dir, { ...options, onSynced: (ordinal) => advance(ordinal) })
-  const reader = await openFileLogReader(dir, { partitions: options.partitions })
+  const writer: FileLogWriter = await opened.keep(openFileLog(dir, { ...options, onSynced: (ordinal) => advance(ordinal) }))
+  const reader = await opened.keep(openFileLogReader(dir, { partitions: options.partitions }))
   advance = (ordinal) => reader.advance(ordinal)
   reader.advance(writer.syncedOrdinal())
   await reader.refresh()

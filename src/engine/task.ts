@@ -1,5 +1,6 @@
 // The task of one partition: read ▸ prefetch ▸ execute ▸ commit ▸ relay. The only writer of its partition's rows.
-// Owns the loop, the pipeline of commits and the failure rules; the rules of execution are in execute.ts.
+// Owns the loop, the pipeline of commits and the failure rules; the rules of execution are in execute.ts, the end of rows that die by
+// watermark is dead-rows.ts's.
 //
 //   opening ──▶ running ──▶ stopping ──▶ closed
 //                  └──────▶ stopped  (a broken invariant, or another owner; nothing more is committed)
@@ -25,13 +26,14 @@ import { Batch, type Sent } from './batch.ts'
 import { type Openness, openness } from './causes.ts'
 import { type CommitRows, decodeOutboxRow, encodeBatch, readSizes } from './commit.ts'
 import type { TaskLimits } from './config.ts'
+import { DeadRows, exchangePlaceOf, outboxSeqOf } from './dead-rows.ts'
 import type { Definitions } from './definitions.ts'
 import { Executor, type ExecutorSurroundings, type Input } from './execute.ts'
 import { Gather } from './gather.ts'
 import { recordOf } from './inputs.ts'
 import { encodeCommit } from './journal.ts'
 import { OwnedGate, type TaskJournal } from './journal-port.ts'
-import { exchangeKey, META_KEY, outboxKey, prefixRange, profileKeyOf, timerKey } from './keys.ts'
+import { META_KEY, prefixRange, profileKeyOf } from './keys.ts'
 import { Memory } from './memory.ts'
 import { type Block, STREAM_LETTER, STREAMS, type Stream } from './outbox.ts'
 import { Prefetch } from './prefetch.ts'
@@ -118,14 +120,10 @@ export class Task implements TaskView {
   #durableN = 0
   /** The batch has its number already, and others get their turn while it is encoded. */
   #isEncoding = false
-  /** As of the last durable commit. */
-  #durableMarks: Pick<TaskState, 'relayed' | 'firedThrough'> = { relayed: { transitions: 0, merges: 0, deadLetters: 0 }, firedThrough: -1 }
+  readonly #deadRows: DeadRows
   /** Where the next replay may begin once the store has caught up. */
   #lastPosition = -1
   #applying: Promise<void> | undefined
-  #storedOutbox: Record<Stream, number> = { transitions: 0, merges: 0, deadLetters: 0 }
-  #storedExchange: number[]
-  #storedTimers = -1
   readonly #confirmed: number[]
   #committedInput = 0
   readonly #awaiting: { readonly n: number; resolve(): void; reject(error: Error): void }[] = []
@@ -149,7 +147,7 @@ export class Task implements TaskView {
     this.definitions = options.definitions
     this.rows = options.rows
     this.#state = emptyTaskState(options.limits.partitions)
-    this.#storedExchange = new Array(options.limits.partitions).fill(0)
+    this.#deadRows = new DeadRows(options.limits.partitions)
     this.#confirmed = new Array(options.limits.partitions).fill(0)
     this.#surroundings = {
       partition: this.partition,
@@ -199,7 +197,7 @@ export class Task implements TaskView {
     this.#mustAgree()
     this.#state.claim = claim
     this.#durableN = this.#state.n
-    this.#durableMarks = { relayed: { ...this.#state.relayed }, firedThrough: this.#state.firedThrough }
+    this.#deadRows.durable = { relayed: { ...this.#state.relayed }, firedThrough: this.#state.firedThrough }
     this.#committedInput = this.#state.input
     await this.#readSizes()
     await this.#readBusy()
@@ -288,9 +286,9 @@ export class Task implements TaskView {
     const blocks: [Stream, Block][] = []
     for (const stream of STREAMS) {
       await this.#scan(`o${STREAM_LETTER[stream]}`, (key, value) => {
-        const lastSeq = seqOf(key, 2)
+        const lastSeq = outboxSeqOf(key)
         if (lastSeq > this.#state.relayed[stream]) blocks.push([stream, decodeOutboxRow(lastSeq, value)])
-        this.#storedOutbox[stream] = Math.max(this.#storedOutbox[stream], lastSeq)
+        this.#deadRows.hasBlock(stream, lastSeq)
       })
     }
     return blocks
@@ -298,9 +296,8 @@ export class Task implements TaskView {
 
   async #readUnconfirmed(): Promise<void> {
     await this.#scan('x', (key, value) => {
-      const target = (key.charCodeAt(1) << 8) | key.charCodeAt(2)
-      const seq = seqOf(key, 3)
-      this.#storedExchange[target] = Math.max(this.#storedExchange[target] ?? 0, seq)
+      const { target, seq } = exchangePlaceOf(key)
+      this.#deadRows.hasMessage(target, seq)
       const isKnown = seq <= (this.#state.acked[target] ?? 0)
       if (!isKnown) this.#unconfirmed.push({ target, seq, bytes: value, causes: causesIn(decodeMessage(value)) })
     })
@@ -443,7 +440,7 @@ export class Task implements TaskView {
     this.#isEncoding = true
     this.#state.firedThrough = Math.max(this.#state.firedThrough, this.#firedThrough())
     Object.assign(this.#state.relayed, this.#watermarks())
-    this.#dropDead(batch)
+    batch.deletedRanges.push(...this.#deadRows.takeRanges(this.#state))
     const commit = await encodeBatch(batch, {
       limits: this.limits,
       memory: this.memory,
@@ -472,7 +469,7 @@ export class Task implements TaskView {
       this.#lastPosition = position
       this.rows.commit(position, commit.rows, commit.deletedRanges)
       this.#durableN = n
-      this.#durableMarks = watermarks
+      this.#deadRows.durable = watermarks
       this.#inFlight = undefined
       this.#answerAwaiting()
       this.timers.committed(n)
@@ -545,31 +542,11 @@ export class Task implements TaskView {
     }
   }
 
-  /** Deletes what has died by watermark, where an apply had written it to the store. */
-  #dropDead(batch: Batch): void {
-    const { relayed, acked, firedThrough } = this.#state
-    for (const stream of STREAMS) {
-      if (this.#storedOutbox[stream] === 0 || relayed[stream] < this.#storedOutbox[stream]) continue
-      const letter = STREAM_LETTER[stream]
-      batch.deletedRanges.push([outboxKey(letter, 0), outboxKey(letter, this.#storedOutbox[stream] + 1)])
-      this.#storedOutbox[stream] = 0
-    }
-    for (const [target, stored] of this.#storedExchange.entries()) {
-      if (stored === 0 || (acked[target] ?? 0) < stored) continue
-      batch.deletedRanges.push([exchangeKey(target, 0), exchangeKey(target, stored + 1)])
-      this.#storedExchange[target] = 0
-    }
-    if (this.#storedTimers >= 0 && firedThrough >= this.#storedTimers) {
-      batch.deletedRanges.push([timerKey(0, ''), timerKey(this.#storedTimers + 1, '')])
-      this.#storedTimers = -1
-    }
-  }
-
   // ---- the store behind the journal (4)
 
   #startApply(): Promise<void> {
     this.#applying ??= this.rows
-      .apply(this.#lastPosition, (key) => this.#isDead(key))
+      .apply(this.#lastPosition, (key) => this.#deadRows.isDead(key, this.#state.acked))
       .then(
         () => {
           this.#applying = undefined
@@ -580,34 +557,6 @@ export class Task implements TaskView {
         },
       )
     return this.#applying
-  }
-
-  /** True for rows that died by a watermark that is durable (one under way may be lost yet); notes those that reach the store. */
-  #isDead(key: string): boolean {
-    const kind = key.charCodeAt(0)
-    if (kind === 111 /* o */) {
-      const stream = must(
-        STREAMS.find((s) => STREAM_LETTER[s] === key[1]),
-        'a stream of the registry',
-      )
-      const seq = seqOf(key, 2)
-      if (seq <= this.#durableMarks.relayed[stream]) return true
-      this.#storedOutbox[stream] = Math.max(this.#storedOutbox[stream], seq)
-      return false
-    }
-    if (kind === 120 /* x */) {
-      const target = (key.charCodeAt(1) << 8) | key.charCodeAt(2)
-      const seq = seqOf(key, 3)
-      if (seq <= (this.#state.acked[target] ?? 0)) return true
-      this.#storedExchange[target] = Math.max(this.#storedExchange[target] ?? 0, seq)
-      return false
-    }
-    if (kind === 105 /* i */) {
-      const due = seqOf(key, 1, 6)
-      if (due <= this.#durableMarks.firedThrough) return true
-      this.#storedTimers = Math.max(this.#storedTimers, due)
-    }
-    return false
   }
 
   /** Makes the journal before some position unnecessary; returns that position. */
@@ -784,16 +733,9 @@ export class Task implements TaskView {
     await this.#loop
     await this.#applying
     if (this.phase === 'stopping') {
-      await this.rows.apply(this.#lastPosition, (key) => this.#isDead(key))
+      await this.rows.apply(this.#lastPosition, (key) => this.#deadRows.isDead(key, this.#state.acked))
       this.phase = 'closed'
     }
     await this.#options.journal.close()
   }
-}
-
-/** The big-endian number in a row key. */
-function seqOf(key: string, from: number, size = 7): number {
-  let x = 0
-  for (let i = from; i < from + size; i++) x = x * 256 + key.charCodeAt(i)
-  return x
 }

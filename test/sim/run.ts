@@ -1,0 +1,41 @@
+// Runs one plan, and says what was broken. Owns nothing.
+import { Coverage } from './coverage.ts'
+import { finish } from './final.ts'
+import type { Broken } from './model.ts'
+import { drawPlan, type Plan } from './plan.ts'
+import { record } from './tape.ts'
+import { Failure, World } from './world.ts'
+
+/** Actions of a plan, unless somebody says otherwise. */
+export const ACTIONS = 30
+
+export interface Outcome {
+  readonly plan: Plan
+  readonly broken: Broken | undefined
+  readonly steps: number
+  /** Of all steps: equal runs have equal ones. */
+  readonly hash: number
+  readonly events: number
+  readonly trail: readonly string[]
+}
+
+export async function runPlan(plan: Plan, options: { coverage?: Coverage; keepsTrail?: boolean } = {}): Promise<Outcome> {
+  const world = new World(plan, { coverage: options.coverage ?? new Coverage(), keepsTrail: options.keepsTrail ?? false })
+  let broken: Broken | undefined
+  try {
+    await world.run()
+    await finish(world)
+  } catch (error) {
+    if (error instanceof Failure) broken = error.broken
+    // Whatever else is thrown is a failure too, of the world if not of the engine.
+    else broken = { invariant: 14, what: String(error instanceof Error ? error.stack : error) }
+  } finally {
+    record(undefined)
+  }
+  const { steps, hash, trail } = world.scheduler
+  return { plan, broken, steps, hash, trail, events: world.model.accepted.size }
+}
+
+export function runSeed(seed: number, options: { coverage?: Coverage; keepsTrail?: boolean; actions?: number } = {}): Promise<Outcome> {
+  return runPlan(drawPlan(seed, options.actions ?? ACTIONS), options)
+}

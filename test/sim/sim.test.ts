@@ -1,0 +1,38 @@
+// Simulated worlds: some fixed seeds, and one more each time; a seed replays exactly.
+import { expect, test } from 'vitest'
+import { freshSeed } from '../engine/runs.ts'
+import { drawPlan } from './plan.ts'
+import { ACTIONS, type Outcome, runPlan, runSeed } from './run.ts'
+import { storyOf } from './story.ts'
+
+const FIXED = 40
+const FRESH = 10
+
+async function expectSound(seed: number): Promise<Outcome> {
+  const outcome = await runSeed(seed)
+  if (outcome.broken) throw new Error(`seed ${seed}\n${storyOf(await runPlan(outcome.plan, { keepsTrail: true }))}`)
+  return outcome
+}
+
+test(`seeds 1 to ${FIXED} break no invariant`, { timeout: 120_000 }, async () => {
+  for (let seed = 1; seed <= FIXED; seed++) await expectSound(seed)
+})
+
+const fresh = freshSeed()
+test(`${FRESH} seeds from ${fresh} on break no invariant`, { timeout: 120_000 }, async () => {
+  for (let seed = fresh; seed < fresh + FRESH; seed++) await expectSound(seed)
+})
+
+test('two runs of one seed take the same steps', { timeout: 60_000 }, async () => {
+  for (const seed of [3, 23, 47]) {
+    const [one, other] = [await runSeed(seed), await runSeed(seed)]
+    expect(other.hash).toBe(one.hash)
+    expect(other.steps).toBe(one.steps)
+  }
+})
+
+test('a plan is plain data: written down and read back it takes the same steps', { timeout: 60_000 }, async () => {
+  const plan = drawPlan(5, ACTIONS)
+  const [one, other] = [await runPlan(plan), await runPlan(JSON.parse(JSON.stringify(plan)))]
+  expect(other.hash).toBe(one.hash)
+})

@@ -46,7 +46,7 @@ test(
 test(
   'bisection goes up while it is sustained',
   async () => {
-    const load = { history: 500, users: 100, rate: 0, seconds: 1, warmSeconds: 0, lookupsPerSecond: 0, check: false }
+    const load = { history: 200, users: 50, rate: 0, seconds: 1, warmSeconds: 0, lookupsPerSecond: 0, check: false }
     const said: string[] = []
     const { results } = await e2e(
       { ...small, ...load, bisect: { low: 200, high: 800, probes: 2 } },
@@ -75,8 +75,8 @@ test(
 test(
   'exits: everybody leaves, each once',
   async () => {
-    const result = await exits({ partitions: 4, hosts: 2, profiles: 1000, lookupsPerSecond: 50, headStartSeconds: 20 })
-    expect(result).toMatchObject({ name: 'exits', exits: 1000, left: 0, lookupCount: 100 })
+    const result = await exits({ partitions: 4, hosts: 2, profiles: 300, lookupsPerSecond: 50, headStartSeconds: 12 })
+    expect(result).toMatchObject({ name: 'exits', exits: 300, left: 0, lookupCount: 100 })
     expect(result.firstAfterMs).toBeGreaterThanOrEqual(0)
   },
   SLOW_MS,

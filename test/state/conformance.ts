@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { must } from '../../src/core/assert.ts'
 import { TributaryError } from '../../src/core/errors.ts'
 import type { ScanRange, Store, StoreRow } from '../../src/state/store.ts'
+import { applyTests } from './apply-conformance.ts'
 
 export interface Harness {
   readonly name: string
@@ -61,6 +62,7 @@ export function storeConformance(harness: Harness): void {
     rowTests(() => store, reopen)
     rangeTests(() => store, reopen)
     scanTests(() => store)
+    applyTests(() => store, reopen)
 
     test('concurrent reads and writes: every read sees one of the batches, whole', async () => {
       const keys = ['a', 'b', 'c', 'd']

@@ -5,15 +5,13 @@
 // 2. Nothing is tried again here but finding the cluster. Whoever asks decides what a failure means, calls `heal` and asks again.
 // 3. No group is joined: the cluster object comes out of the factory for assigners, and the consumer is never run.
 import { createRequire } from 'node:module'
-import {
+import kafkajs, {
   type Admin,
-  AssignerProtocol,
   type Broker,
   type Cluster,
   type Consumer,
-  Kafka,
+  type Kafka,
   type KafkaConfig,
-  logLevel,
   type Message,
   type SASLOptions,
 } from 'kafkajs'
@@ -243,7 +241,7 @@ function fetchedOf(p: WirePartition, from: number): Fetched {
 
 const neverJoined = ({ topics }: { topics: string[] }) => ({
   name: 'none',
-  metadata: AssignerProtocol.MemberMetadata.encode({ version: 0, topics, userData: Buffer.alloc(0) }),
+  metadata: kafkajs.AssignerProtocol.MemberMetadata.encode({ version: 0, topics, userData: Buffer.alloc(0) }),
 })
 
 const retryOf = (settings: KafkaSettings) => ({ ...RETRY, retries: settings.brokers.length + EXTRA_TRIES })
@@ -260,13 +258,13 @@ export function kafkaClient(settings: KafkaSettings, options: LinkOptions): Kafk
     authenticationTimeout: CONNECT_MS,
     requestTimeout: options.requestMs ?? REQUEST_MS,
     retry: retryOf(settings),
-    logLevel: logLevel.NOTHING,
+    logLevel: kafkajs.logLevel.NOTHING,
     ...(tls
       ? { ssl: { ...(tls.authority ? { ca: [tls.authority] } : {}), ...(tls.certificate ? { cert: tls.certificate, key: tls.key } : {}) } }
       : {}),
     ...(sasl ? { sasl: { ...sasl } as SASLOptions } : {}),
   }
-  return new Kafka(config)
+  return new kafkajs.Kafka(config)
 }
 
 /** Connects an admin client, does something with it, disconnects. */

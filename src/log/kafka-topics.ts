@@ -3,7 +3,7 @@
 //
 // 1. Topics of the engine keep everything: what may go is deleted by owners, below committed positions. One with another number of
 //    partitions, or from which the cluster would drop records by itself, is refused.
-import { type Admin, ConfigResourceTypes } from 'kafkajs'
+import kafkajs, { type Admin } from 'kafkajs'
 import type { Clock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import { withAdmin } from './kafka-client.ts'
@@ -98,7 +98,7 @@ async function check(admin: Admin, options: TopicOptions, kind: TopicKind): Prom
   if (wanted !== 'any' && found !== wanted) throw unlike(topic, `has ${found} partitions, not ${wanted}`)
   const { resources } = await admin.describeConfigs({
     includeSynonyms: false,
-    resources: [{ type: ConfigResourceTypes.TOPIC, name: topic }],
+    resources: [{ type: kafkajs.ConfigResourceTypes.TOPIC, name: topic }],
   })
   const is = new Map((resources[0]?.configEntries ?? []).map((entry) => [entry.configName, entry.configValue]))
   for (const [name, value] of Object.entries(rule.settings)) {

@@ -13,6 +13,8 @@ declare global {
 
 /** Short pieces are copied byte by byte: a call into the runtime would cost more. */
 const SHORT = 24
+/** Keys are so short. */
+const SHORT_TEXT = 64
 
 export class Writer {
   #buffer: Buffer
@@ -130,8 +132,10 @@ export class Writer {
 
   /** A binary string of known length, without a length prefix. */
   binary(s: string): this {
-    const at = this.#room(s.length)
-    this.#buffer.latin1Write(s, at, s.length)
+    const { length } = s
+    const at = this.#room(length)
+    if (length > SHORT_TEXT) this.#buffer.latin1Write(s, at, length)
+    else for (let i = 0; i < length; i++) this.#buffer[at + i] = s.charCodeAt(i)
     return this
   }
 

@@ -20,6 +20,8 @@ export interface TaskLimits {
   readonly applyBytes: number
 }
 
+/** Of the events log, read at a time. */
+export const BYTES_PER_READ = 256 << 10
 /** Timers loaded from the store at a time. */
 export const TIMERS_PER_LOAD = 20_000
 /** Timers fired in one batch, so that live events get their turn between. */

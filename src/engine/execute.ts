@@ -482,8 +482,11 @@ export class Executor implements Context {
   audit(root: Root, entry: AuditAction, cause: CauseRef): void {
     const p = this.#profile(root.key)
     p.auditSeq++
-    const profile = entry.profile === undefined ? {} : { profile: publicIdText(entry.profile) }
-    const value = Buffer.from(JSON.stringify({ ...entry, ...profile, at: this.apply_.nowFor(p), messageId: cause.messageId }))
+    const { action, identifier, reason } = entry
+    const profile = entry.profile === undefined ? undefined : publicIdText(entry.profile)
+    const value = Buffer.from(
+      JSON.stringify({ action, identifier, profile, reason, at: this.apply_.nowFor(p), messageId: cause.messageId }),
+    )
     const key = auditKey(root.key, p.auditSeq)
     this.#s.batch.rows.put(key, value)
     p.audit?.push([key.slice(1 + root.key.length), value])

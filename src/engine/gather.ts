@@ -8,8 +8,8 @@ import { invariant } from '../core/assert.ts'
 import { decodeEvent } from '../core/event.ts'
 import { PROFILE_KEY_BYTES, type ProfileKey } from '../core/identifier.ts'
 import { decodeMessage } from '../identity/codec.ts'
-import type { LogReader } from '../log/log.ts'
-import { EVENTS_PER_TRIM, FILLS_PER_BATCH, TIMERS_PER_BATCH, TIMERS_PER_LOAD, TRIMS_PER_BATCH } from './config.ts'
+import type { LogReader, LogRecord } from '../log/log.ts'
+import { BYTES_PER_READ, EVENTS_PER_TRIM, FILLS_PER_BATCH, TIMERS_PER_BATCH, TIMERS_PER_LOAD, TRIMS_PER_BATCH } from './config.ts'
 import type { Input } from './execute.ts'
 import { decodeInput, eventOf, positionOf, recordOf } from './inputs.ts'
 import { prefixRange, profileKeyOf, timelineBefore, timerKey, timerOf } from './keys.ts'
@@ -26,6 +26,8 @@ export class Gather {
   #exchange: Input[] = []
   readonly #received: number[]
   #events: Input[] = []
+  /** Read and not decoded yet: decoded events that wait would be what garbage collection copies around. */
+  #records: LogRecord[] = []
   #next = -1
   /** Where the sweep stands, ahead of its commits. */
   #sweep: { target: number; cursor: string } | undefined
@@ -41,6 +43,7 @@ export class Gather {
     const { state } = this.#task
     this.#next = state.input
     this.#events = []
+    this.#records = []
     for (const [origin, mark] of state.marks.entries()) this.#received[origin] = Math.max(this.#received[origin] ?? 0, mark)
     this.#sweep = undefined
   }
@@ -54,7 +57,8 @@ export class Gather {
   }
 
   get isDrained(): boolean {
-    return this.#exchange.length === 0 && this.#events.length === 0 && recordOf(this.#next) >= this.#log.end(this.#task.partition)
+    const isRead = recordOf(this.#next) >= this.#log.end(this.#task.partition)
+    return isRead && this.#exchange.length === 0 && this.#events.length === 0
   }
 
   async into(queue: Input[]): Promise<void> {
@@ -73,12 +77,18 @@ export class Gather {
   // ---- events
 
   async #readEvents(): Promise<void> {
-    const { limits, partition } = this.#task
-    if (this.#events.length >= limits.batchEvents) return
-    if (recordOf(this.#next) >= this.#log.end(partition)) return
-    const records = await this.#log.read(partition, recordOf(this.#next), { maxRecords: limits.batchEvents, maxBytes: limits.batchBytes })
-    const latest = this.#task.host.clock.now() + limits.skewLimitMs
-    for (const record of records) this.#decode(record.position, record.payload, latest)
+    const { limits, partition, host } = this.#task
+    const latest = host.clock.now() + limits.skewLimitMs
+    while (this.#events.length < limits.batchEvents) {
+      const record = this.#records.shift()
+      if (record) this.#decode(record.position, record.payload, latest)
+      else {
+        if (recordOf(this.#next) >= this.#log.end(partition)) return
+        const maxBytes = Math.min(limits.batchBytes, BYTES_PER_READ)
+        this.#records = await this.#log.read(partition, recordOf(this.#next), { maxRecords: limits.batchEvents, maxBytes })
+        if (this.#records.length === 0) return
+      }
+    }
   }
 
   #decode(record: number, payload: Buffer, latest: number): void {

@@ -141,11 +141,16 @@ function traitSources(message: JsonObject): JsonObject[] {
 /** Sets the traits that an event carries (2); returns the names whose value changed. */
 export function applyTraits(profile: Profile, event: EventRecord, message: JsonObject): string[] {
   const changed: string[] = []
-  const stamp = { at: event.at, sourcePriority: event.sourcePriority, tie: event.messageHash.slice(0, 8) }
-  const values: JsonObject = Object.assign(Object.create(null), ...traitSources(message))
-  for (const name of Object.keys(values)) {
-    const value = values[name]
-    if (setTrait(profile, name, { ...stamp, value: value === null ? undefined : value })) changed.push(name)
+  const { at, sourcePriority } = event
+  const tie = event.messageHash.slice(0, 8)
+  const sources = traitSources(message)
+  for (const [i, values] of sources.entries()) {
+    for (const name of Object.keys(values)) {
+      // What the event says in two places counts as the last of them has it.
+      if (sources.slice(i + 1).some((later) => Object.hasOwn(later, name))) continue
+      const value = values[name]
+      if (setTrait(profile, name, { value: value === null ? undefined : value, at, sourcePriority, tie })) changed.push(name)
+    }
   }
   return changed
 }

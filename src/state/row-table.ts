@@ -73,7 +73,8 @@ export class RowTable {
     chunk[at + FLAGS_AT] = flags
     putU32(chunk, at + TAG_AT, tag)
     putU32(chunk, at + SIZE_AT, size)
-    chunk.latin1Write(key, at + HEAD_BYTES, keySize)
+    if (keySize > SHORT) chunk.latin1Write(key, at + HEAD_BYTES, keySize)
+    else for (let i = 0; i < keySize; i++) chunk[at + HEAD_BYTES + i] = key.charCodeAt(i)
     copy(value, chunk, at + HEAD_BYTES + keySize)
     const place = this.#number * CHUNK_PLACES + (at >> ALIGN_BITS)
     this.#index(key, place)
@@ -311,7 +312,7 @@ function getU32(bytes: Buffer, at: number): number {
 }
 
 /** Short values are copied byte by byte: a call into the runtime would cost more. */
-const SHORT = 32
+const SHORT = 64
 
 function copy({ bytes, from, to }: Span, into: Buffer, at: number): void {
   if (to - from > SHORT) bytes.copy(into, at, from, to)

@@ -90,7 +90,8 @@ export class Follower {
     this.connections++
     for await (const { id, data } of readEventStream(reply.body)) {
       this.#last = id
-      this.received.push({ transition: JSON.parse(data) as ShownTransition, at: Date.now() })
+      // At first only where the stream begins.
+      if (data !== '') this.received.push({ transition: JSON.parse(data) as ShownTransition, at: Date.now() })
     }
   }
 }

@@ -9,6 +9,7 @@ test('nothing acknowledged and nothing seen is lost with the power', async () =>
   const { faults, figures } = await powerRounds({ seed, cuts, people: 60, lifeMs: 1500, thinkMs: 10 })
   console.log(`seed ${seed}: ${JSON.stringify(figures)}`)
   expect(faults.slice(0, 50)).toEqual([])
+  expect(figures.seenTransitions).toBeGreaterThan(10)
 })
 
 test('this test can fail: a disk that lies about its syncs is found out', async () => {

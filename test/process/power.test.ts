@@ -10,4 +10,5 @@ test('nothing acknowledged and nothing seen is lost with the power', { timeout: 
   expect(faults.slice(0, 20)).toEqual([])
   expect(figures.lostBytes).toBeGreaterThan(0)
   expect(figures.acknowledged).toBeGreaterThan(50)
+  expect(figures.seenTransitions).toBeGreaterThan(10)
 })

@@ -211,7 +211,9 @@ class Rounds {
     }
     this.#load.messages.set(first.messageId, first)
     this.#load.identifiers.add('user_id:first')
+    const deadline = Date.now() + PATIENCE_MS
     while (this.#follower.received.length === 0) {
+      if (Date.now() > deadline) throw new Error('no transition comes on the stream')
       await call(this.#url, '/v1/track', { method: 'POST', body: { ...first, event: 'Order Completed', properties: { total: 1000 } } })
       await pause(20)
     }

@@ -1,0 +1,117 @@
+// Settings of a cluster that can't be right, values of records, errors of the client, and the check of the client itself.
+import { expect, test } from 'vitest'
+import { VirtualClock } from '../../src/core/clock.ts'
+import { patchQueue } from '../../src/log/kafka-client.ts'
+import { kafkaError, mayPass } from '../../src/log/kafka-errors.ts'
+import { packValue, unpackValue } from '../../src/log/kafka-pack.ts'
+import { checkKafkaSettings, type KafkaSettings } from '../../src/log/kafka-settings.ts'
+
+const GOOD: KafkaSettings = { brokers: ['kafka-1:9092', '127.0.0.1:9092', '[::1]:9092'], prefix: 'tributary' }
+const PEM = '-----BEGIN CERTIFICATE-----\n'
+const LOGIN = { mechanism: 'plain', username: 'u', password: 'p' } as const
+
+test('settings that can be right pass', () => {
+  checkKafkaSettings(GOOD)
+  checkKafkaSettings({ ...GOOD, tls: {}, sasl: LOGIN })
+  checkKafkaSettings({ ...GOOD, tls: { authority: PEM, certificate: PEM, key: PEM }, sasl: { ...LOGIN, mechanism: 'scram-sha-256' } })
+  checkKafkaSettings({ ...GOOD, brokers: ['localhost:1', '127.0.0.1:2', '[::1]:3'], sasl: LOGIN })
+})
+
+test.each<[string, Partial<KafkaSettings>]>([
+  ['kafka.brokers names no broker', { brokers: [] }],
+  ['kafka.brokers "kafka-1" is not host:port', { brokers: ['kafka-1'] }],
+  ['kafka.brokers "kafka://a:1" is not host:port', { brokers: ['kafka://a:1'] }],
+  ['kafka.brokers "a:0" is not host:port', { brokers: ['a:0'] }],
+  ['kafka.brokers "a:65536" is not host:port', { brokers: ['a:65536'] }],
+  ['kafka.prefix "a b"', { prefix: 'a b' }],
+  ['kafka.prefix ""', { prefix: '' }],
+  ['kafka.tls.authority is not PEM', { tls: { authority: '/etc/ssl/ca.pem' } }],
+  ['kafka.tls certificate and key', { tls: { certificate: PEM } }],
+  ['kafka.sasl username and password', { tls: {}, sasl: { ...LOGIN, password: '' } }],
+  ['kafka.sasl mechanism plain without tls', { sasl: LOGIN }],
+  ['kafka.sasl mechanism plain without tls', { brokers: ['127.0.0.1:1', '127.evil.example:1'], sasl: LOGIN }],
+])('%s', (message, change) => {
+  expect(() => checkKafkaSettings({ ...GOOD, ...change })).toThrow(
+    expect.objectContaining({ code: 'invalid_config', message: expect.stringContaining(message) }),
+  )
+})
+
+test('an unknown mechanism is refused', () => {
+  const sasl = { ...LOGIN, mechanism: 'oauthbearer' as 'plain' }
+  expect(() => checkKafkaSettings({ ...GOOD, tls: {}, sasl })).toThrow('"oauthbearer" is none of plain, scram-sha-256, scram-sha-512')
+})
+
+test('values come back as they were, compressed where that pays', () => {
+  const random = Buffer.from(Array.from({ length: 5000 }, (_, i) => Math.imul(i, 2654435761) >>> 24))
+  for (const payload of [Buffer.alloc(0), Buffer.from('short'), Buffer.alloc(100_000, 'again '), random])
+    expect(unpackValue(packValue(payload), 'here').equals(payload)).toBe(true)
+  expect(packValue(Buffer.alloc(100_000, 'again ')).length).toBeLessThan(200)
+})
+
+test('a value that is torn, changed anywhere, or not ours is corrupt, and the error says where', () => {
+  const packed = [packValue(Buffer.alloc(100_000, 'again ')), packValue(Buffer.from('short'))]
+  const torn = packed.flatMap((value) => Array.from(value, (_, size) => value.subarray(0, size)))
+  const changed = packed.flatMap((value) => Array.from(value, (byte, at) => Buffer.from(value.with(at, byte ^ 1))))
+  const ofAnotherKind = Buffer.from(packValue(Buffer.from('short')).with(0, 7))
+  for (const value of [null, ...torn, ...changed, ofAnotherKind])
+    expect(() => unpackValue(value, 'topic 3:14')).toThrow(
+      expect.objectContaining({ code: 'data_corrupt', message: expect.stringContaining('topic 3:14') }),
+    )
+})
+
+/** An error as the client throws it. */
+function thrown(name: string, more: { type?: string; cause?: Error; code?: string; message?: string } = {}): Error {
+  return Object.assign(new Error(more.message ?? name), { name, ...more })
+}
+
+test.each<[string, Error, string, boolean]>([
+  ['a refused connection', thrown('KafkaJSConnectionError', { code: 'ECONNREFUSED' }), 'kafka_unreachable', true],
+  ['retries used up', thrown('KafkaJSNumberOfRetriesExceeded', { cause: thrown('KafkaJSConnectionError') }), 'kafka_unreachable', true],
+  ['a changed leader', thrown('KafkaJSProtocolError', { type: 'NOT_LEADER_FOR_PARTITION' }), 'kafka_failed', true],
+  ['a missing right', thrown('KafkaJSProtocolError', { type: 'TOPIC_AUTHORIZATION_FAILED' }), 'kafka_forbidden', false],
+  ['a wrong password', thrown('KafkaJSSASLAuthenticationError'), 'kafka_login', false],
+  ['a certificate of nobody', thrown('KafkaJSConnectionError', { code: 'SELF_SIGNED_CERT_IN_CHAIN' }), 'kafka_tls', true],
+  ['a lost sequence', thrown('KafkaJSProtocolError', { type: 'OUT_OF_ORDER_SEQUENCE_NUMBER' }), 'kafka_failed', false],
+  ['anything else', new Error('boom'), 'kafka_failed', false],
+])('%s', (_, error, code, passes) => {
+  expect(kafkaError(error, 'doing this')).toMatchObject({ code, cause: error, message: expect.stringContaining('doing this: ') })
+  expect(mayPass(error)).toBe(passes)
+})
+
+test('the patch of the client arms a timer only while a request waits, and is refused by another client', () => {
+  const clock = new VirtualClock(1000)
+  let checks = 0
+  class Queue {
+    throttleCheckTimeoutId: unknown = null
+    pending: unknown[] = []
+    throttledUntil = -1
+    checkPendingRequests(): void {
+      checks++
+      this.scheduleCheckPendingRequests()
+    }
+    /* What is looked for in the original: throttledUntil throttleCheckTimeoutId setTimeout checkPendingRequests */
+    scheduleCheckPendingRequests(): void {
+      'throttledUntil throttleCheckTimeoutId setTimeout checkPendingRequests'.trim()
+    }
+  }
+  patchQueue(Queue.prototype, clock)
+  const queue = new Queue()
+  queue.scheduleCheckPendingRequests()
+  clock.advance(1000)
+  expect(checks).toBe(0)
+  queue.pending.push('request')
+  queue.scheduleCheckPendingRequests()
+  queue.scheduleCheckPendingRequests()
+  clock.advance(10)
+  expect(checks).toBe(1)
+  queue.throttledUntil = clock.now() + 500
+  clock.advance(10)
+  expect(checks).toBe(2)
+  clock.advance(489)
+  expect(checks).toBe(2)
+  queue.pending.pop()
+  clock.advance(5000)
+  expect(checks).toBe(3)
+  for (const other of [undefined, {}, { scheduleCheckPendingRequests: () => undefined }])
+    expect(() => patchQueue(other, clock)).toThrow(expect.objectContaining({ code: 'kafka_client' }))
+})

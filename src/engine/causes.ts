@@ -15,8 +15,8 @@ export interface Openness {
   readonly oldestStamp: number
 }
 
-/** What a partition keeps open: messages not confirmed and roots with protocol work under way. */
-export function openness(sent: Iterable<Sent>, busy: Iterable<Profile>): Openness {
+/** What a partition keeps open: messages not confirmed, roots with protocol work under way, and what `before` names. */
+export function openness(sent: Iterable<Sent>, busy: Iterable<Profile>, before: Iterable<readonly CauseRef[]>): Openness {
   const open: OpenCauses = new Map()
   let oldestStamp = Number.POSITIVE_INFINITY
   const note = (cause: CauseRef): void => {
@@ -25,6 +25,14 @@ export function openness(sent: Iterable<Sent>, busy: Iterable<Profile>): Opennes
     if (cause.stamp < oldestStamp) oldestStamp = cause.stamp
   }
   for (const s of sent) for (const cause of s.causes) note(cause)
-  for (const p of busy) for (const cause of causesOf(p.root)) note(cause)
+  for (const cause of causesOfAll(busy)) note(cause)
+  for (const causes of before) for (const cause of causes) note(cause)
   return { open, oldestStamp }
+}
+
+/** What these roots keep open. */
+export function causesOfAll(busy: Iterable<Profile>): CauseRef[] {
+  const causes: CauseRef[] = []
+  for (const p of busy) causes.push(...causesOf(p.root))
+  return causes
 }

@@ -105,11 +105,22 @@ async function rowOf(task: Task, key: ProfileKey, ahead?: Buffer): Promise<Found
   return { row: value && decodeProfileRow(key, value), isDurable: true, input }
 }
 
-async function profile(task: Task, key: ProfileKey, ahead?: Buffer): Promise<ProfileFacts | { forward: ProfileKey } | undefined> {
-  const { row, isDurable, input } = await rowOf(task, key, ahead)
-  const facts = row instanceof Forward ? { forward: row.to } : row && profileFacts(row, `${task.partition}:${input}`)
-  if (!isDurable) await task.durable()
-  return facts
+/** Shows what is found once it is durable, and looks again where the batch that made it has failed meanwhile (1). */
+async function whenDurable<T>(task: Task, look: () => Promise<{ shown: T; isDurable: boolean }>): Promise<T> {
+  for (;;) {
+    const { undone } = task
+    const { shown, isDurable } = await look()
+    if (!isDurable) await task.durable()
+    if (isDurable || task.undone === undone) return shown
+  }
+}
+
+function profile(task: Task, key: ProfileKey, ahead?: Buffer): Promise<ProfileFacts | { forward: ProfileKey } | undefined> {
+  return whenDurable(task, async () => {
+    const { row, isDurable, input } = await rowOf(task, key, ahead)
+    const shown = row instanceof Forward ? { forward: row.to } : row && profileFacts(row, `${task.partition}:${input}`)
+    return { shown, isDurable }
+  })
 }
 
 function profileFacts(row: Profile, position: string): ProfileFacts | undefined {
@@ -143,10 +154,12 @@ async function suffixedRows(task: Task, q: Question & { kind: 'rows' }): Promise
 }
 
 async function memberships(task: Task, key: ProfileKey): Promise<Answer> {
-  const { row, isDurable } = await rowOf(task, key)
-  const list: [number, number, boolean][] = []
-  if (row instanceof Profile && row.segments) for (const [segment, m] of row.segments.memberships) list.push([segment, m.seq, m.in])
-  if (!isDurable) await task.durable()
+  const list = await whenDurable(task, async () => {
+    const { row, isDurable } = await rowOf(task, key)
+    const shown: [number, number, boolean][] = []
+    if (row instanceof Profile && row.segments) for (const [segment, m] of row.segments.memberships) shown.push([segment, m.seq, m.in])
+    return { shown, isDurable }
+  })
   return { kind: 'memberships', memberships: list.sort((a, b) => a[0] - b[0]) }
 }
 

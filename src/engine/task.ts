@@ -16,14 +16,14 @@ import type { Clock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { ProfileKey } from '../core/identifier.ts'
 import { decodeMessage } from '../identity/codec.ts'
-import { causesIn, type IdentityMessage } from '../identity/messages.ts'
+import { type CauseRef, causesIn, type IdentityMessage } from '../identity/messages.ts'
 import type { LogReader } from '../log/log.ts'
 import type { PendingRows } from '../state/pending.ts'
 import { RowBlock } from '../state/row-block.ts'
 import { mustAgree, type OutputEnds } from './agreement.ts'
 import { WaitingEventError } from './apply.ts'
 import { Batch, type Sent } from './batch.ts'
-import { type Openness, openness } from './causes.ts'
+import { causesOfAll, type Openness, openness } from './causes.ts'
 import { type CommitRows, decodeOutboxRow, encodeBatch, readSizes } from './commit.ts'
 import type { TaskLimits } from './config.ts'
 import { DeadRows, exchangePlaceOf, outboxSeqOf } from './dead-rows.ts'
@@ -115,6 +115,10 @@ export class Task implements TaskView {
   /** The first input of the queue has wanted rows, which are loaded by now. */
   #isCut = false
   #inFlight: InFlight | undefined
+  /** A batch has failed, and memory shows yet what it did. */
+  #isUndoing = false
+  /** How often what memory showed was undone. */
+  undone = 0
   /** Read at opening, until `relayAgain`. */
   #unconfirmed: Sent[] = []
   #durableN = 0
@@ -128,6 +132,8 @@ export class Task implements TaskView {
   #committedInput = 0
   readonly #awaiting: { readonly n: number; resolve(): void; reject(error: Error): void }[] = []
   #oldestOpen = Number.POSITIVE_INFINITY
+  /** By commit number, until it is durable: what roots kept open before its batch, which may have closed it in memory only. */
+  readonly #openBefore = new Map<number, CauseRef[]>()
   #wake: (() => void) | undefined
   #awake = false
   /** When the batch at hand was begun. */
@@ -324,7 +330,8 @@ export class Task implements TaskView {
 
   /** Resolves when everything executed by now is durable. */
   durable(): Promise<void> {
-    const n = this.#state.n + (this.#surroundings.batch.isEmpty || this.#isEncoding ? 0 : 1)
+    const isAhead = this.#isUndoing || !(this.#surroundings.batch.isEmpty || this.#isEncoding)
+    const n = this.#state.n + (isAhead ? 1 : 0)
     if (n <= this.#durableN) return Promise.resolve()
     if (this.phase === 'stopped') return Promise.reject(this.#stoppedError())
     return new Promise((resolve, reject) => {
@@ -404,6 +411,7 @@ export class Task implements TaskView {
   async #execute(limit = Number.POSITIVE_INFINITY): Promise<{ wanted?: ReturnType<Executor['execute']>; failed?: Error }> {
     const s = this.#surroundings
     const undo = copyTaskState(this.#state)
+    if (this.busy.size > 0) this.#openBefore.set(this.#state.n + 1, causesOfAll(this.busy.values()))
     let done = 0
     const slice = this.#slice()
     this.#executor.moveTo(this.#gather.nowAllowed)
@@ -424,6 +432,7 @@ export class Task implements TaskView {
     } catch (error) {
       if (error instanceof InvariantError || error instanceof TributaryError) throw error
       this.#setState(undo)
+      this.#isUndoing = true
       s.batch = new Batch(this.#rowsAtHand)
       return { failed: error as Error }
     }
@@ -434,7 +443,10 @@ export class Task implements TaskView {
   async #commit(): Promise<void> {
     const s = this.#surroundings
     const batch = s.batch
-    if (batch.isEmpty) return
+    if (batch.isEmpty) {
+      this.#openBefore.delete(this.#state.n + 1)
+      return
+    }
     await this.#inFlight?.done
     this.#state.n++
     this.#isEncoding = true
@@ -471,6 +483,7 @@ export class Task implements TaskView {
       this.#durableN = n
       this.#deadRows.durable = watermarks
       this.#inFlight = undefined
+      this.#openBefore.delete(n)
       this.#answerAwaiting()
       this.timers.committed(n)
       this.#relay.commit(commit.blocks, batch.sent, seqs)
@@ -594,6 +607,8 @@ export class Task implements TaskView {
   async #forget(): Promise<void> {
     this.#surroundings.batch = new Batch(this.#rowsAtHand)
     this.memory.clear()
+    this.#isUndoing = false
+    this.undone++
     this.#surroundings.seenBefore = new Set()
     await this.#readSizes()
     await this.#readBusy()
@@ -672,7 +687,7 @@ export class Task implements TaskView {
   }
 
   openness(): Openness {
-    return openness([...this.#unconfirmed, ...this.#relay.unconfirmed()], this.busy.values())
+    return openness([...this.#unconfirmed, ...this.#relay.unconfirmed()], this.busy.values(), this.#openBefore.values())
   }
 
   /** No acceptance stamp that this partition keeps open is older; exact after `refreshOpen`. */

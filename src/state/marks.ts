@@ -16,8 +16,6 @@ export const APPLYING_KEY = 'mapplying'
 export const BARRIER_KEY = 'mbarrier'
 /** Row of the boot id under which the store was written to since its last barrier (1). */
 export const BOOT_KEY = 'mboot'
-export const FIRST_MARK = APPLIED_KEY
-export const LAST_MARK = BOOT_KEY
 const POSITION_BYTES = 7
 
 export interface Marks {

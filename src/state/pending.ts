@@ -12,18 +12,7 @@
 //    one wanted to come): then it is deleted there. Keys that `drop` accepts are put once only.
 // 5. The row `withMark` is in the store exactly as of the mark, whatever waits in memory: it says where replaying begins.
 import { invariant } from '../core/assert.ts'
-import {
-  APPLIED_KEY,
-  APPLYING_KEY,
-  BARRIER_KEY,
-  BOOT_KEY,
-  barrierOf,
-  encodePosition,
-  FIRST_MARK,
-  LAST_MARK,
-  type Marks,
-  readMarks,
-} from './marks.ts'
+import { APPLIED_KEY, APPLYING_KEY, BARRIER_KEY, BOOT_KEY, barrierOf, encodePosition, type Marks, readMarks } from './marks.ts'
 import { MergedScan } from './merged-scan.ts'
 import { RowBlock } from './row-block.ts'
 import { type Grouping, type KeyRange, type PendingRow, RowMap, UNKNOWN } from './row-map.ts'
@@ -134,7 +123,7 @@ export class PendingRows {
     this.#last = position
     this.#currentFrom ??= position
     for (const [from, to] of deletedRanges) {
-      invariant(from > LAST_MARK || to <= FIRST_MARK, 'range deletes leave the marks alone')
+      invariant(from > BOOT_KEY || to <= APPLIED_KEY, 'range deletes leave the marks alone')
       this.#current.deleteRange(from, to)
     }
     const block = rows instanceof RowBlock ? rows : RowBlock.of(rows)

@@ -1,24 +1,8 @@
 // What a log with one total order must do, besides what every log must for each partition: run against each with small segments.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { LogReader, LogRecord, LogWriter } from '../../src/log/log.ts'
-import { faultConformance, type LogFaults } from './fault-conformance.ts'
-import {
-  ALL,
-  appendTo,
-  type OpenPartitions,
-  PARTITIONS,
-  type PartitionKind,
-  partitionConformance,
-  payloadOf,
-  seeded,
-} from './partition-conformance.ts'
-
-export interface OpenLog extends OpenPartitions {
-  readonly writer: LogWriter & { syncedOrdinal(): number }
-  readonly reader: LogReader
-}
-
-export type LogKind = PartitionKind<OpenLog> & { readonly faults: LogFaults }
+import type { LogRecord } from '../../src/log/log.ts'
+import { faultConformance, type LogKind, type OpenLog } from './fault-conformance.ts'
+import { ALL, appendTo, PARTITIONS, partitionConformance, payloadOf, seeded } from './partition-conformance.ts'
 
 const places = (records: readonly LogRecord[]): string[] => records.map((r) => `${r.ordinal}=${r.partition}:${r.position}`)
 

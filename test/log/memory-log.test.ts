@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { type MemoryFaults, MemoryLog } from '../../src/log/memory-log.ts'
-import { logConformance, type OpenLog } from './conformance.ts'
+import { logConformance } from './conformance.ts'
+import type { OpenLog } from './fault-conformance.ts'
 import { PARTITIONS } from './partition-conformance.ts'
 
 const ALL = { maxRecords: 1000, maxBytes: 1e9 }

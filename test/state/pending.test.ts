@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { must } from '../../src/core/assert.ts'
-import { APPLIED_KEY, APPLYING_KEY, LAST_MARK } from '../../src/state/marks.ts'
+import { APPLIED_KEY, APPLYING_KEY, BOOT_KEY } from '../../src/state/marks.ts'
 import { MemoryStore } from '../../src/state/memory-store.ts'
 import { PENDING_DEFAULTS, type PendingOptions, PendingRows } from '../../src/state/pending.ts'
 import { RowMap, UNKNOWN } from '../../src/state/row-map.ts'
@@ -74,7 +74,7 @@ const rangeOf = fc.tuple(fc.constantFrom(...BOUNDS), fc.constantFrom(...BOUNDS))
 const commitOf = fc.record({
   rows: fc.array(fc.tuple(keyOf, fc.option(fc.string({ maxLength: 3 }), { nil: undefined })), { maxLength: 5, size: 'max' }),
   ranges: fc.array(
-    rangeOf.filter(([from]) => from > LAST_MARK),
+    rangeOf.filter(([from]) => from > BOOT_KEY),
     { maxLength: 2, size: 'max' },
   ),
 })

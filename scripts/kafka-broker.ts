@@ -4,6 +4,7 @@
 // 1. Nothing listens beyond 127.0.0.1.
 // 2. `broker.json` names the running process; a process that is gone counts as stopped.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { existsSync, openSync } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Server } from 'node:net'
@@ -180,11 +181,17 @@ const java = (options: BrokerOptions, heap: string): string[] => [
   ...[`-Dlog4j2.configurationFile=${join(options.directory, 'log4j2.properties')}`, '-cp', join(options.jars, '*')],
 ]
 
+/** Sixteen random bytes as Kafka writes them. One that began with a hyphen would be taken for an option. */
+export function clusterId(): string {
+  const bytes = randomBytes(16)
+  bytes.writeUInt8(bytes.readUInt8(0) & 0x7f, 0)
+  return bytes.toString('base64url')
+}
+
 async function format(options: BrokerOptions): Promise<void> {
   if (existsSync(join(options.directory, 'storage', 'meta.properties'))) return
   const file = join(options.directory, 'server.properties')
-  const id = Buffer.from(crypto.randomUUID().replaceAll('-', ''), 'hex').toString('base64url')
-  const command = ['kafka.tools.StorageTool', 'format', '--standalone', '-t', id, '-c', file]
+  const command = ['kafka.tools.StorageTool', 'format', '--standalone', '-t', clusterId(), '-c', file]
   const ran = spawnSync('java', [...java(options, '-Xmx128m'), ...command], { cwd: options.directory, encoding: 'utf8' })
   if (ran.status !== 0) throw new Error(`The storage could not be formatted:\n${ran.stdout}\n${ran.stderr}`)
 }

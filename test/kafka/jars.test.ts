@@ -1,4 +1,4 @@
-// The jars of the local broker: whole and unchanged, or not there.
+// What the local broker is made of: jars that are whole and unchanged, or not there, and the name of its cluster.
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { clusterId } from '../../scripts/kafka-broker.ts'
 import { ensureJars, KAFKA_JARS } from '../../scripts/kafka-jars.ts'
 
 const FILES: Readonly<Record<string, string>> = { 'a/b/1/b-1.jar': 'first', 'c/2/c-2.jar': 'second' }
@@ -70,4 +71,9 @@ test('the list names each jar of the broker once, with a whole checksum', () => 
   expect(new Set(names).size).toBe(names.length)
   expect(names).toContain('kafka_2.13-4.3.1.jar')
   expect(Object.values(KAFKA_JARS).every((sum) => /^[0-9a-f]{64}$/.test(sum))).toBe(true)
+})
+
+test('the name of a cluster has 22 characters and never looks like an option', () => {
+  const names = Array.from({ length: 1000 }, clusterId)
+  expect(names.filter((name) => !/^[A-Za-z0-9][A-Za-z0-9_-]{21}$/.test(name))).toEqual([])
 })

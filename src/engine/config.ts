@@ -24,6 +24,8 @@ export interface TaskLimits {
 export const BYTES_PER_READ = 256 << 10
 /** Timers loaded from the store at a time. */
 export const TIMERS_PER_LOAD = 20_000
+/** How far ahead timers are loaded at most. */
+export const LONGEST_HORIZON_MS = 7 * 86_400_000
 /** Timers fired in one batch, so that live events get their turn between. */
 export const TIMERS_PER_BATCH = 1_000
 /** Profiles filled in one batch. */

@@ -9,7 +9,15 @@ import { decodeEvent } from '../core/event.ts'
 import { PROFILE_KEY_BYTES, type ProfileKey } from '../core/identifier.ts'
 import { decodeMessage } from '../identity/codec.ts'
 import type { LogReader, LogRecord } from '../log/log.ts'
-import { BYTES_PER_READ, EVENTS_PER_TRIM, FILLS_PER_BATCH, TIMERS_PER_BATCH, TIMERS_PER_LOAD, TRIMS_PER_BATCH } from './config.ts'
+import {
+  BYTES_PER_READ,
+  EVENTS_PER_TRIM,
+  FILLS_PER_BATCH,
+  LONGEST_HORIZON_MS,
+  TIMERS_PER_BATCH,
+  TIMERS_PER_LOAD,
+  TRIMS_PER_BATCH,
+} from './config.ts'
 import type { Input } from './execute.ts'
 import { decodeInput, eventOf, positionOf, recordOf } from './inputs.ts'
 import { prefixRange, profileKeyOf, timelineBefore, timerKey, timerOf } from './keys.ts'
@@ -30,11 +38,13 @@ export class Gather {
   #records: LogRecord[] = []
   #next = -1
   /** Where the sweep stands, ahead of its commits. */
+  #horizonMs: number
   #sweep: { target: number; cursor: string } | undefined
 
   constructor(task: TaskView, log: LogReader) {
     this.#task = task
     this.#log = log
+    this.#horizonMs = task.limits.timerHorizonMs
     this.#received = new Array(task.limits.partitions).fill(0)
   }
 
@@ -151,16 +161,25 @@ export class Gather {
   }
 
   async #loadTimers(now: number): Promise<void> {
-    const { timers, rows, limits } = this.#task
+    const { timers, rows } = this.#task
     const from = timers.loadedThrough
-    const until = now + limits.timerHorizonMs
+    const until = now + this.#horizonMs
     timers.scanBegins()
     const scan = rows.scan({ gte: from.due < 0 ? 'i' : `${timerKey(from.due, from.key)}\u0000`, lt: timerKey(until + 1, '') })
     const page = await scan.next(TIMERS_PER_LOAD)
     await scan.close()
     const loaded = page.map(([key]) => timerOf(key))
     const last = loaded[loaded.length - 1]
-    timers.loaded(loaded, page.length < TIMERS_PER_LOAD || !last ? { due: until, key: LAST_KEY } : last)
+    const isAll = page.length < TIMERS_PER_LOAD || !last
+    timers.loaded(loaded, isAll ? { due: until, key: LAST_KEY } : last)
+    this.#adaptHorizon(isAll)
+  }
+
+  /** Where time passes quickly (a backlog, a time-lapse) and few timers are due, it is looked further ahead. */
+  #adaptHorizon(isAll: boolean): void {
+    const { timers, limits } = this.#task
+    if (!isAll || timers.inMemory > TIMERS_PER_LOAD) this.#horizonMs = limits.timerHorizonMs
+    else if (timers.inMemory < TIMERS_PER_LOAD / 4) this.#horizonMs = Math.min(this.#horizonMs * 2, LONGEST_HORIZON_MS)
   }
 
   // ---- fills and trims

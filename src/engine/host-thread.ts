@@ -1,6 +1,7 @@
 // A host in a worker thread: opens its files and speaks the messages of host.ts over the parent port.
 import { parentPort, workerData } from 'node:worker_threads'
 import { must } from '../core/assert.ts'
+import { Mail } from '../core/mail.ts'
 import { type FromHost, failureOf, Host, type ToHost } from './host.ts'
 import { type HostSetup, openHostPorts } from './open-host.ts'
 import { Opened } from './opened.ts'
@@ -13,21 +14,30 @@ const setup = workerData as HostSetup
 const opened = new Opened()
 let closing: number | undefined
 
+const mail = new Mail<FromHost>((messages) => port.postMessage(messages))
+
 function post(message: FromHost): void {
-  port.postMessage(message)
+  mail.post(message)
   // Nothing is said after the answer to `close`; with the port closed the thread ends.
-  if (message.t === 'answer' && message.id === closing) port.close()
+  if (message.t === 'answer' && message.id === closing) end()
+}
+
+function end(): void {
+  mail.flush()
+  port.close()
 }
 
 try {
   const host = new Host(await openHostPorts(setup, opened), post)
-  port.on('message', (message: ToHost) => {
-    if (message.t === 'close') closing = message.id
-    host.receive(message)
+  port.on('message', (messages: readonly ToHost[]) => {
+    for (const message of messages) {
+      if (message.t === 'close') closing = message.id
+      host.receive(message)
+    }
   })
   await host.open()
 } catch (error) {
   await opened.close()
   post({ t: 'failed', host: setup.host, error: failureOf(error) })
-  port.close()
+  end()
 }

@@ -8,6 +8,7 @@ import { Worker } from 'node:worker_threads'
 import type { Clock } from '../core/clock.ts'
 import { GuardedClock, systemClock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
+import { Mail } from '../core/mail.ts'
 import type { Namespaces } from '../core/namespace.ts'
 import { type FileLogWriter, openFileLog } from '../log/file-log.ts'
 import { openFileLogReader } from '../log/file-log-reader.ts'
@@ -202,14 +203,17 @@ function startWorker(setup: HostSetup, receive: (message: FromHost) => void, fat
       workerData: setup,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
     })
-    const link: HostLink = { partitions: setup.partitions, post: (message) => worker.postMessage(message) }
+    const mail = new Mail<ToHost>((messages) => worker.postMessage(messages))
+    const link: HostLink = { partitions: setup.partitions, post: (message) => mail.post(message) }
     let opened = false
-    worker.on('message', (message: FromHost) => {
-      if (message.t === 'opened') {
-        opened = true
-        resolve(link)
-      } else if (message.t === 'failed' && !opened) reject(errorOf(message.error))
-      else receive(message)
+    worker.on('message', (messages: readonly FromHost[]) => {
+      for (const message of messages) {
+        if (message.t === 'opened') {
+          opened = true
+          resolve(link)
+        } else if (message.t === 'failed' && !opened) reject(errorOf(message.error))
+        else receive(message)
+      }
     })
     const fail = (error: Error): void => (opened ? fatal(error) : reject(error))
     worker.on('error', (error) => fail(error instanceof Error ? error : new Error(String(error))))

@@ -10,6 +10,7 @@ import type { OpenOptions } from '@nxtedition/rocksdb/binding.js'
 import '@nxtedition/rocksdb/binding.js'
 import { invariant, must } from '../core/assert.ts'
 import { TributaryError } from '../core/errors.ts'
+import { Mail } from '../core/mail.ts'
 import { directoryBytes, syncWriteAheadLogs } from './files.ts'
 import { packBatch, packKeys, unpackRows, unpackValues } from './packed.ts'
 import { type RocksOptions, storeError } from './rocksdb-options.ts'
@@ -67,7 +68,7 @@ class NxtStore implements Store {
     this.#mustBeOpen()
     if (keys.length === 0) return []
     const packed = packKeys(keys).buffer
-    const reply = await this.#call('reading', { op: 'get', packed }, [packed])
+    const reply = await this.#call('reading', { op: 'get', packed }, packed)
     return unpackValues(bytesOf(reply), keys)
   }
 
@@ -85,7 +86,9 @@ class NxtStore implements Store {
             ? { op: 'next', scan, limit }
             : { op: 'scan', scan, gte: range.gte, lt: range.lt, reverse: range.reverse === true, limit }
         state = 'open'
-        return unpackRows(bytesOf(await this.#call('scanning', request)))
+        const reply = await this.#call('scanning', request)
+        if (reply.isLast) state = 'closed'
+        return unpackRows(bytesOf(reply))
       },
       close: async () => {
         if (state === 'open' && !this.#closing) await this.#call('scanning', { op: 'closeScan', scan })
@@ -97,7 +100,7 @@ class NxtStore implements Store {
   async write(batch: StoreBatch): Promise<void> {
     this.#mustBeOpen()
     const packed = packBatch(batch).buffer
-    await this.#call('writing', { op: 'write', packed }, [packed])
+    await this.#call('writing', { op: 'write', packed }, packed)
   }
 
   async sync(): Promise<void> {
@@ -131,7 +134,7 @@ class NxtStore implements Store {
     }
   }
 
-  async #call(doing: string, request: StoreRequest, transfer: ArrayBuffer[] = []): Promise<StoreReply> {
+  async #call(doing: string, request: StoreRequest, transfer?: ArrayBuffer): Promise<StoreReply> {
     this.#calls++
     try {
       return await this.#thread.call(this.#database, request, transfer)
@@ -155,6 +158,7 @@ function bytesOf(reply: StoreReply): Buffer {
 class StoreThread {
   static #shared: StoreThread | undefined
   readonly #worker = new Worker(new URL('./store-thread.ts', import.meta.url), { name: 'store' })
+  readonly #mail = new Mail<StoreCall>((calls, transfer) => this.#worker.postMessage(calls, transfer))
   readonly #waiting = new Map<number, { resolve: (reply: StoreReply) => void; reject: (error: unknown) => void }>()
   #users = 0
   #databases = 0
@@ -168,7 +172,9 @@ class StoreThread {
   }
 
   private constructor() {
-    this.#worker.on('message', (reply: StoreReply) => this.#settle(reply))
+    this.#worker.on('message', (replies: readonly StoreReply[]) => {
+      for (const reply of replies) this.#settle(reply)
+    })
     this.#worker.on('error', (error) => this.#fail(error instanceof Error ? error : new Error(String(error))))
     this.#worker.on('exit', () => this.#fail(new Error('the store thread has ended')))
   }
@@ -177,12 +183,12 @@ class StoreThread {
     return ++this.#databases
   }
 
-  call(database: number, request: StoreRequest, transfer: ArrayBuffer[]): Promise<StoreReply> {
+  call(database: number, request: StoreRequest, transfer?: ArrayBuffer): Promise<StoreReply> {
     return new Promise((resolve, reject) => {
       if (this.#failure) throw this.#failure
       const call: StoreCall = { id: ++this.#calls, database, request }
       this.#waiting.set(call.id, { resolve, reject })
-      this.#worker.postMessage(call, transfer)
+      this.#mail.post(call, transfer)
     })
   }
 

@@ -14,6 +14,7 @@
 import { parentPort } from 'node:worker_threads'
 import binding, { type Database, type Iterator, type OpenOptions } from '@nxtedition/rocksdb/binding.js'
 import { must } from '../core/assert.ts'
+import { Mail } from '../core/mail.ts'
 import { packRows, packValues, REDO_KEY, unpackKeys, visitBatch } from './packed.ts'
 import { openValue, storedValue } from './value.ts'
 
@@ -47,6 +48,8 @@ export interface StoreReply {
   readonly error?: { readonly message: string; readonly code: string | undefined }
   /** Rows or values, packed. */
   readonly packed?: ArrayBuffer
+  /** Of a page of a scan: it was the last, and the scan is closed. */
+  readonly isLast?: boolean
 }
 
 /** Ranges of at most so many rows are deleted row by row: that leaves no range tombstones, which slow down every later read. */
@@ -55,14 +58,9 @@ const FEW_ROWS = 512
 const PAGE_BYTES = 1 << 20
 const NO_OPTIONS = {}
 
-interface Scan {
-  readonly iterator: Iterator
-  isFinished: boolean
-}
-
 class OpenDatabase {
   readonly db: Database
-  readonly scans = new Map<number, Scan>()
+  readonly scans = new Map<number, Iterator>()
   readonly writes: StoreCall<RequestOf<'write'>>[] = []
   /** Reads under way in the background. */
   reads = 0
@@ -90,8 +88,10 @@ const writing: OpenDatabase[] = []
 let isTurnDue = false
 const batch = binding.batch_init()
 
-port.on('message', (call: StoreCall) => {
-  answering(call.id, () => carryOut(call))
+const mail = new Mail<StoreReply>((replies, transfer) => port.postMessage(replies, transfer))
+
+port.on('message', (calls: readonly StoreCall[]) => {
+  for (const call of calls) answering(call.id, () => carryOut(call))
 })
 
 process.on('uncaughtException', (error) => {
@@ -113,14 +113,12 @@ function answering(id: number, step: () => void): boolean {
 }
 
 function answer(id: number, packed?: ArrayBuffer): void {
-  const reply: StoreReply = packed === undefined ? { id } : { id, packed }
-  port.postMessage(reply, packed === undefined ? [] : [packed])
+  mail.post(packed === undefined ? { id } : { id, packed }, packed)
 }
 
 function refuse(id: number, error: unknown): void {
   const { message, code } = error as Error & { code?: string }
-  const reply: StoreReply = { id, error: { message, code } }
-  port.postMessage(reply)
+  mail.post({ id, error: { message, code } })
 }
 
 function carryOut({ id, database: number, request }: StoreCall): void {
@@ -141,12 +139,12 @@ function carryOut({ id, database: number, request }: StoreCall): void {
     case 'scan': {
       const range = { gte: Buffer.from(request.gte, 'latin1'), lt: Buffer.from(request.lt, 'latin1') }
       const iterator = iterate(database.db, range, { reverse: request.reverse, values: true })
-      database.scans.set(request.scan, { iterator, isFinished: false })
-      answer(id, page(database, request.scan, request.limit))
+      database.scans.set(request.scan, iterator)
+      page(id, database, request)
       return
     }
     case 'next':
-      answer(id, page(database, request.scan, request.limit))
+      page(id, database, request)
       return
     case 'closeScan':
       closeScan(database, request.scan)
@@ -306,17 +304,18 @@ function iterate(db: Database, range: { gte: Buffer; lt: Buffer }, what: { rever
   })
 }
 
-function page(database: OpenDatabase, id: number, limit: number): ArrayBuffer {
-  const scan = database.scans.get(id)
-  if (!scan || scan.isFinished) return new ArrayBuffer(0)
-  const { rows, finished } = binding.iterator_nextv_sync(scan.iterator, limit)
-  scan.isFinished = finished
-  return packRows(rows).buffer
+/** Answers with the next rows of a scan, and closes it behind the last ones. */
+function page(id: number, database: OpenDatabase, { scan: number, limit }: { readonly scan: number; readonly limit: number }): void {
+  const iterator = must(database.scans.get(number), 'a scan is open until its last page')
+  const { rows, finished } = binding.iterator_nextv_sync(iterator, limit)
+  if (finished) closeScan(database, number)
+  const packed = packRows(rows).buffer
+  mail.post({ id, packed, isLast: finished }, packed)
 }
 
 function closeScan(database: OpenDatabase, id: number): void {
-  const scan = database.scans.get(id)
-  if (!scan) return
+  const iterator = database.scans.get(id)
+  if (!iterator) return
   database.scans.delete(id)
-  binding.iterator_close(scan.iterator)
+  binding.iterator_close(iterator)
 }

@@ -1,37 +1,70 @@
-// npm run sim -- --seeds N --seed S --steps K
+// npm run sim -- --seeds N --seed S --steps K [--shrink]     so many seeds from S on, with K actions each
+// npm run sim -- --planted                                   every planted bug, each within its number of seeds
 import { parseArgs } from 'node:util'
 import { Coverage } from './coverage.ts'
+import { hunt } from './planted/hunt.ts'
+import { PLANTED } from './planted/planted.ts'
 import { ACTIONS, runPlan, runSeed } from './run.ts'
 import { shrink } from './shrink.ts'
 import { storyOf } from './story.ts'
+
+/** More failures than this are the same one. */
+const FAILURES_TOLD = 20
+const SAY_EVERY = 1000
+
+interface Flags {
+  readonly first: number
+  readonly seeds: number
+  readonly actions: number
+  readonly isShrinking: boolean
+}
+
+async function runSeeds({ first, seeds, actions, isShrinking }: Flags): Promise<number> {
+  const coverage = new Coverage()
+  const began = performance.now()
+  let [steps, events, failures, done] = [0, 0, 0, 0]
+  const seconds = (): number => (performance.now() - began) / 1000
+  for (let seed = first; seed < first + seeds && failures < FAILURES_TOLD; seed++) {
+    const outcome = await runSeed(seed, { coverage, actions })
+    steps += outcome.steps
+    events += outcome.events
+    if (++done % SAY_EVERY === 0) console.log(`${done} seeds after ${seconds().toFixed(0)} s`)
+    if (!outcome.broken) continue
+    failures++
+    console.log(`seed ${seed}: invariant ${outcome.broken.invariant}: ${outcome.broken.what.slice(0, 1500)}`)
+    if (!isShrinking) continue
+    const { plan } = await shrink(outcome.plan, outcome.broken)
+    console.log(`${storyOf(await runPlan(plan, { keepsTrail: true }))}\n${JSON.stringify(plan)}`)
+  }
+  console.log(coverage.rows.map(([name, hits]) => `${String(hits).padStart(9)}  ${name}`).join('\n'))
+  const rate = (n: number): string => `${n} (${Math.round(n / seconds())} a second)`
+  console.log(`each fault hit at least ${coverage.least} times`)
+  console.log(`${done} seeds in ${seconds().toFixed(0)} s, ${rate(steps)} steps, ${rate(events)} events counted: ${failures} failures`)
+  return failures
+}
+
+async function runPlanted(): Promise<number> {
+  let caught = 0
+  for (const bug of PLANTED) {
+    const found = await hunt(bug)
+    if (found) caught++
+    const how = found
+      ? `seed ${found.seed}: invariant ${found.broken.invariant}: ${found.broken.what.split('\n').slice(0, 2).join(' ').slice(0, 120)}`
+      : `NOT CAUGHT within ${bug.seeds} seeds`
+    console.log(`${bug.name}\n    ${how}`)
+  }
+  console.log(`${caught} of ${PLANTED.length} caught`)
+  return PLANTED.length - caught
+}
 
 const { values } = parseArgs({
   options: {
     seeds: { type: 'string', default: '1000' },
     seed: { type: 'string', default: '1' },
-    steps: { type: 'string' },
-    shrink: { type: 'boolean' },
+    steps: { type: 'string', default: String(ACTIONS) },
+    shrink: { type: 'boolean', default: false },
+    planted: { type: 'boolean', default: false },
   },
 })
-const first = Number(values.seed)
-const actions = Number(values.steps ?? ACTIONS)
-const coverage = new Coverage()
-const began = performance.now()
-let [steps, events, failures] = [0, 0, 0]
-for (let seed = first; seed < first + Number(values.seeds); seed++) {
-  const outcome = await runSeed(seed, { coverage, actions })
-  steps += outcome.steps
-  events += outcome.events
-  if (!outcome.broken) continue
-  failures++
-  console.log(`seed ${seed}: invariant ${outcome.broken.invariant}: ${outcome.broken.what.slice(0, 1500)}`)
-  if (values.shrink) {
-    const { plan } = await shrink(outcome.plan, outcome.broken)
-    console.log(storyOf(await runPlan(plan, { keepsTrail: true })))
-    console.log(JSON.stringify(plan))
-  }
-  if (failures > 20) break
-}
-const s = (performance.now() - began) / 1000
-console.log(coverage.rows.map(([name, n]) => `${String(n).padStart(9)}  ${name}`).join('\n'))
-console.log(`${values.seeds} seeds in ${s.toFixed(1)} s: ${steps} steps, ${events} events; ${failures} failures`)
+const flags = { first: Number(values.seed), seeds: Number(values.seeds), actions: Number(values.steps), isShrinking: values.shrink }
+process.exitCode = (values.planted ? await runPlanted() : await runSeeds(flags)) > 0 ? 1 : 0

@@ -14,8 +14,8 @@ import type { World } from './world.ts'
 
 /** Longer than any window, and than any date of a trait is ahead: then nothing is due any more. */
 const REST_MS = 5000
-/** In which a due flip must be seen: what hosts tend to comes round every 250 ms. The promise is 1 s. */
-const PROMISE_MS = 300
+/** In which a due flip must be seen. */
+const PROMISE_MS = 1000
 const IDENTIFIERS = ['u', 'e', 'a'].flatMap((letter) => [0, 1, 2, 3].map((n) => `${letter}${n}`))
 
 export async function finish(world: World): Promise<void> {
@@ -40,7 +40,9 @@ async function filled(world: World): Promise<void> {
   for (let isLive = false, n = 0; !isLive; n++) {
     if (n > 500) world.fail(10, 'definitions do not become live')
     world.ask('segments', async (engine) => {
-      isLive = (await engine.segments()).every((segment) => segment.status === 'live')
+      const areLive = (await engine.segments()).every((segment) => segment.status === 'live')
+      // Nothing says when a deletion is through, except to whoever looks into the tasks.
+      isLive = areLive && world.process.tasks.every((task) => task.sweepProgress().progress === 1)
     })
     await world.answered()
     await world.steps(5)
@@ -58,6 +60,8 @@ function replayOf(world: World): Replay {
   const changes = world.process.disk.definitions.all.map(({ payload }) => JSON.parse(payload.toString('utf8')) as DefinitionChange)
   const replay = new Replay(world.model.history, changes)
   replay.advance(world.plan.layout.clock === 'manual' ? world.manualNow : world.clock.now())
+  for (const { version, publicId } of replay.living)
+    if (version < changes.length) world.fail(16, `${publicIdText(publicId)} is filled to version ${version} of ${changes.length}`)
   const [oddity] = replay.oddities
   if (oddity !== undefined) world.fail(8, oddity)
   return replay

@@ -18,6 +18,7 @@ import { PendingRows } from '../../src/state/pending.ts'
 import type { SimClock } from './clock.ts'
 import type { Disk, SimLog } from './disk.ts'
 import type { Scheduler } from './scheduler.ts'
+import { switches } from './switches.ts'
 
 export interface ProcessSetup {
   readonly scheduler: Scheduler
@@ -121,7 +122,11 @@ export class SimProcess {
       const host = new Host(ports, post)
       this.hosts.push(host)
       await host.open()
-      const toHost = (message: ToHost): void => scheduler.add(`post main>${h} ${message.t}`, this, () => host.receive(message), `main>${h}`)
+      const toHost = (message: ToHost): void => {
+        scheduler.add(`post main>${h} ${message.t}`, this, () => host.receive(message), `main>${h}`)
+        if (message.t !== 'exchange' || !switches.confirmsEarly) return
+        post({ t: 'confirm', origin: message.origin, target: message.target, seq: message.seq })
+      }
       return { partitions: ports.partitions, post: toHost }
     })
     return Promise.all(started)

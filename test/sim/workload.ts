@@ -6,7 +6,6 @@ import { below, pick, type Random } from '../identity/random.ts'
 import { type EventSketch, identifier, NAMESPACES, START_MS } from '../oracle/events-arbitrary.ts'
 
 const WINDOWS = ['10ms', '20ms', '50ms', '100ms'] as const
-export const LONGEST_WINDOW_MS = 1000
 const NUMBERS = [0, 1, 2, 3, 0.1, 0.3, -1] as const
 const OFFSETS = [0, 0, 0, -1, -9, -10, -11, -20, -50, -99, -100, -101, 1, 10, 20, 50] as const
 /** How many identifiers there are of each namespace. */

@@ -23,6 +23,7 @@ import { type Broken, type InvariantNumber, Model } from './model.ts'
 import type { Action, CrashPoint, Plan } from './plan.ts'
 import { type ProcessSetup, SimProcess } from './process.ts'
 import { Scheduler, turn } from './scheduler.ts'
+import { switches } from './switches.ts'
 import { POISON, record, Tape } from './tape.ts'
 import { identifierOf, type Message, sketchOf } from './workload.ts'
 
@@ -71,8 +72,8 @@ export class World {
   #isExcused = false
   #snapshots: MemorySnapshot[][] = []
   #boots = 0
-  /** It was started on a store that may be too old. */
-  #mayRefuse = false
+  /** It was started on stores that may be too old: these are the right ones. */
+  #right: readonly MemorySnapshot[] | undefined
 
   constructor(plan: Plan, options: { coverage: Coverage; keepsTrail: boolean }) {
     this.plan = plan
@@ -111,9 +112,14 @@ export class World {
       journalBytes,
       sliceRows,
       bootId: `boot ${this.#boots}`,
-      limits: { ...limits, ...forEver, identity: this.namespaces.limits },
+      limits: { ...limits, ...forEver, identity: this.#limits() },
       deliver: (message) => this.#deliver(message, repeats),
     }
+  }
+
+  /** As the engine knows them. */
+  #limits(): Namespaces['limits'] {
+    return switches.forgetsGuards ? namespacesOf(false).limits : this.namespaces.limits
   }
 
   #deliver(message: FromHost, repeats: number): number {
@@ -293,14 +299,20 @@ export class World {
   /** After trouble: somebody starts the process again (2). */
   #startAnew(): void {
     const { trouble } = this.process
-    if (this.#mayRefuse && trouble.includes('the journal begins at')) {
-      this.coverage.hit('old store refused')
-      this.#nextLife({ power: false, stores: must(this.#snapshots.pop(), 'the right ones were kept') })
-      return
-    }
+    const refused = /partition (\d+): the store is at journal position -?\d+, but the journal begins/.exec(trouble)
+    if (this.#right && refused) return this.#giveBack(Number(refused[1]), this.#right)
     if (!this.#isExcused) this.fail(14, trouble)
     this.coverage.hit('restart after trouble')
     this.#nextLife({ power: false })
+  }
+
+  /** A partition has refused its store, which is too old: it gets back the right one. */
+  #giveBack(partition: number, right: readonly MemorySnapshot[]): void {
+    this.coverage.hit('old store refused')
+    const stores = this.process.disk.stores.map((store) => store.snapshot())
+    stores[partition] = must(right[partition], 'the right ones were kept')
+    this.#nextLife({ power: false, stores })
+    this.#right = right
   }
 
   #nextLife(crash: DiskCrash): void {
@@ -311,7 +323,7 @@ export class World {
     this.clock.forget(dying)
     this.#isExcused = false
     // It may have been killed before it could refuse.
-    this.#mayRefuse &&= dying.engine === undefined && crash.stores === undefined
+    if (dying.engine) this.#right = undefined
     if (crash.power) this.#boots++
     const before = { disk: dying.disk, crash }
     this.process = new SimProcess(this.#processSetup(), (owner) => new Disk(this.#diskSetup(owner), before))
@@ -324,11 +336,12 @@ export class World {
   #startOnOldStore(isEmpty: boolean): void {
     const { stores } = this.process.disk
     const now = stores.map((store) => store.snapshot())
+    // Stores that have not served yet may be too old themselves.
+    const right = (this.process.engine ? undefined : this.#right) ?? now
     const old = isEmpty ? stores.map(() => ({ rows: new Map() })) : pick(this.scheduler.random, [...this.#snapshots, now])
     this.coverage.hit('old store')
     this.#nextLife({ power: false, stores: old })
-    this.#snapshots.push(now)
-    this.#mayRefuse = true
+    this.#right = right
   }
 
   // ---- what is asked

@@ -1,0 +1,25 @@
+// Looks for a planted bug, seed by seed. Owns nothing.
+import type { Broken } from '../model.ts'
+import { runSeed } from '../run.ts'
+import type { Planted } from './planted.ts'
+
+export interface Catch {
+  readonly seed: number
+  readonly broken: Broken
+  /** Seeds that were tried. */
+  readonly tried: number
+}
+
+/** The first seed that finds the bug; undefined: none within its bound did. */
+export async function hunt(bug: Planted): Promise<Catch | undefined> {
+  const undo = bug.plant()
+  try {
+    for (let seed = 1; seed <= bug.seeds; seed++) {
+      const { broken } = await runSeed(seed)
+      if (broken) return { seed, broken, tried: seed }
+    }
+    return undefined
+  } finally {
+    undo()
+  }
+}

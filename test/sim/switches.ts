@@ -1,0 +1,13 @@
+// Switches of the simulated machine for planted bugs (planted/planted.ts); all off otherwise.
+export const switches = {
+  /** Syncs of the journals answer at once. */
+  trustsJournal: false,
+  /** Syncs of the events log answer at once. */
+  trustsEvents: false,
+  /** Syncs of the transitions log answer at once. */
+  trustsOutputs: false,
+  /** Messages between partitions are confirmed on arrival. */
+  confirmsEarly: false,
+  /** The engine knows no limits of identifiers. */
+  forgetsGuards: false,
+}

@@ -362,9 +362,11 @@ export function merge(plan: Plan, into: SegmentState, from: SegmentState, step: 
   for (const number of new Set([...into.groups.values(), ...from.groups.values()].map((group) => group.number))) {
     const group = must(plan.groups[number], 'a filled group is in the plan (1)')
     if (group.trait !== undefined) readTrait(into.groups, group, { value: step.traits.get(group.trait), now: step.now }, affected)
-    // All that read a state are evaluated: the memberships may be those of the other profile.
-    for (const slot of into.groups.get(number)?.open() ?? []) {
-      for (const condition of group.accumulator(slot.ordinal)?.conditions ?? []) affected.add(condition.segments)
+    // All that read a state of either are evaluated: the memberships may be those of the other profile, whose trait was overwritten.
+    for (const { groups } of [into, from]) {
+      for (const slot of groups.get(number)?.open() ?? []) {
+        for (const condition of group.accumulator(slot.ordinal)?.conditions ?? []) affected.add(condition.segments)
+      }
     }
   }
   for (const [number] of into.memberships) {

@@ -12,7 +12,7 @@ import type { TaskState } from './task-state.ts'
 export type OutputEnds = Readonly<Record<Stream, number | undefined>>
 
 export interface LogEnds {
-  /** Records of events. */
+  /** The position behind the last event. */
   readonly events: number
   readonly journal: number
   /** The journal position that the store has taken in, -1 for none. */
@@ -20,10 +20,10 @@ export interface LogEnds {
   readonly outputs: OutputEnds
 }
 
-/** Throws data_corrupt when what a partition has written down can't have come from these logs. */
-export function mustAgree(partition: number, state: TaskState, read: { input: number; ends: LogEnds }): void {
-  const what = eventsAndStore(read.input, read.ends) ?? outputs(state, read.ends.outputs)
-  if (what !== undefined) throw new TributaryError('data_corrupt', `partition ${partition}: ${what}`)
+/** Why a partition must not run: what it has written down can't have come from these logs. */
+export function disagreement(state: TaskState, ends: LogEnds): TributaryError | undefined {
+  const what = eventsAndStore(state.input, ends) ?? outputs(state, ends.outputs)
+  return what === undefined ? undefined : new TributaryError('data_corrupt', what)
 }
 
 function eventsAndStore(input: number, { events, journal, applied }: LogEnds): string | undefined {

@@ -4,6 +4,7 @@
 // 1. An ingestion is answered when its events are durable in the events log; hosts read nothing earlier.
 // 2. Stamps never go back. Intake is marked busy from before a record is appended until its end is published.
 // 3. A definition is in the registry and known to every host before its control records are appended.
+// 4. Nothing is appended to a partition whose log lost records that were read: it would lie where nobody looks again.
 import { must } from '../core/assert.ts'
 import { Writer } from '../core/bytes.ts'
 import { TributaryError } from '../core/errors.ts'
@@ -61,6 +62,8 @@ export class EmbeddedEngine implements Engine {
   #nextIngest = 0
   #lastStamp = 0
   #manualNow = 0
+  /** Partitions whose events log ends before what was read of it (4). */
+  readonly #shortened = new Set<number>()
   #closing = false
   #stopTending = (): void => {}
   #nextMarkMs = 0
@@ -84,7 +87,10 @@ export class EmbeddedEngine implements Engine {
     // A clock record may be durable and not yet executed: the manual clock stands where the log says. A partition that can't says so itself.
     if (limits.clock === 'manual') await this.#links.finished(this.#ends()).catch(() => undefined)
     const facts = await this.#links.status()
-    for (const f of facts) this.#manualNow = Math.max(this.#manualNow, f.now)
+    for (const f of facts) {
+      this.#manualNow = Math.max(this.#manualNow, f.now)
+      if (f.input > positionOf(events.end(f.partition), 0)) this.#shortened.add(f.partition)
+    }
     for (const { partition, activeVersion } of facts) {
       if (activeVersion <= this.#registry.version) continue
       throw new TributaryError(
@@ -155,6 +161,7 @@ export class EmbeddedEngine implements Engine {
 
   async #append(events: readonly EventRecord[]): Promise<Ends> {
     const { limits } = this.#ports
+    if (this.#shortened.size > 0) this.#refuseLost(events)
     const touched = new Set<number>()
     const records: PackedRecord[] = []
     const close = (partition: number, pack: Pack): void => {
@@ -171,6 +178,13 @@ export class EmbeddedEngine implements Engine {
     }
     for (const partition of touched) close(partition, must(this.#packs[partition], 'it was touched'))
     return this.#appendRecords(records, events[0]?.acceptedAt ?? 0)
+  }
+
+  /** (4) */
+  #refuseLost(events: readonly EventRecord[]): void {
+    const homes = events.map((e) => homeOf(e.identifiers[0]?.key ?? '', this.#packs.length))
+    const lost = homes.find((partition) => this.#shortened.has(partition))
+    if (lost !== undefined) throw new TributaryError('partition_stopped', `partition ${lost} takes no events: its log has lost some`)
   }
 
   /** Appends records, waits until they are durable, and publishes their ends (2). */
@@ -204,7 +218,9 @@ export class EmbeddedEngine implements Engine {
   }
 
   async #appendToAll(payload: Buffer): Promise<Ends> {
-    const records = this.#packs.map((_, partition) => ({ partition, count: 1, payload }))
+    // What a partition isn't told now, the next opening tells it.
+    const partitions = [...this.#packs.keys()].filter((partition) => !this.#shortened.has(partition))
+    const records = partitions.map((partition) => ({ partition, count: 1, payload }))
     return this.#appendRecords(records, this.acceptanceTime())
   }
 

@@ -20,7 +20,7 @@ import { type CauseRef, causesIn, type IdentityMessage } from '../identity/messa
 import type { LogReader } from '../log/log.ts'
 import type { PendingRows } from '../state/pending.ts'
 import { RowBlock } from '../state/row-block.ts'
-import { mustAgree, type OutputEnds } from './agreement.ts'
+import { disagreement, type OutputEnds } from './agreement.ts'
 import { WaitingEventError } from './apply.ts'
 import { Batch, type Sent } from './batch.ts'
 import { causesOfAll, type Openness, openness } from './causes.ts'
@@ -30,7 +30,7 @@ import { DeadRows, exchangePlaceOf, outboxSeqOf } from './dead-rows.ts'
 import type { Definitions } from './definitions.ts'
 import { Executor, type ExecutorSurroundings, type Input } from './execute.ts'
 import { Gather } from './gather.ts'
-import { recordOf } from './inputs.ts'
+import { positionOf } from './inputs.ts'
 import { encodeCommit } from './journal.ts'
 import { OwnedGate, type TaskJournal } from './journal-port.ts'
 import { META_KEY, prefixRange, profileKeyOf } from './keys.ts'
@@ -102,6 +102,8 @@ export class Task implements TaskView {
   }
   phase: TaskPhase = 'opening'
   stopReason: Error | undefined
+  /** Found when it was opened (agreement.ts). */
+  #disagreement: Error | undefined
   #state: TaskState
   readonly #options: TaskOptions
   readonly #host: TaskHost
@@ -200,11 +202,15 @@ export class Task implements TaskView {
       lost: (error) => this.#stop(error),
     })
     this.#setState(await this.#readState())
-    this.#mustAgree()
     this.#state.claim = claim
     this.#durableN = this.#state.n
     this.#deadRows.durable = { relayed: { ...this.#state.relayed }, firedThrough: this.#state.firedThrough }
     this.#committedInput = this.#state.input
+    this.#disagreement = this.#compareLogs()
+    if (this.#disagreement) {
+      this.#stop(this.#disagreement)
+      return
+    }
     await this.#readSizes()
     await this.#readBusy()
     await this.#readUnconfirmed()
@@ -219,15 +225,15 @@ export class Task implements TaskView {
     this.#beginExecutor()
   }
 
-  #mustAgree(): void {
+  #compareLogs(): Error | undefined {
     const { events, journal, outputEnds } = this.#options
     const ends = {
-      events: events.end(this.partition),
+      events: positionOf(events.end(this.partition), 0),
       journal: journal.end(),
       applied: this.rows.claimedPosition(),
       outputs: outputEnds,
     }
-    mustAgree(this.partition, this.#state, { input: recordOf(this.#state.input), ends })
+    return disagreement(this.#state, ends)
   }
 
   /** Sends again what was committed and not known to have arrived. To be called once every task of the host is open. */
@@ -574,6 +580,8 @@ export class Task implements TaskView {
 
   /** Makes the journal before some position unnecessary; returns that position. */
   async barrier(): Promise<number> {
+    // Nobody knows yet which of them is wrong: nothing may go.
+    if (this.#disagreement) return 0
     return (await this.rows.barrier()) + 1
   }
 

@@ -334,14 +334,14 @@ export class World {
   }
 
   #startOnOldStore(isEmpty: boolean): void {
+    // Stores that have not served yet may be too old themselves.
+    if (!this.process.engine) return
     const { stores } = this.process.disk
     const now = stores.map((store) => store.snapshot())
-    // Stores that have not served yet may be too old themselves.
-    const right = (this.process.engine ? undefined : this.#right) ?? now
     const old = isEmpty ? stores.map(() => ({ rows: new Map() })) : pick(this.scheduler.random, [...this.#snapshots, now])
     this.coverage.hit('old store')
     this.#nextLife({ power: false, stores: old })
-    this.#right = right
+    this.#right = now
   }
 
   // ---- what is asked

@@ -73,7 +73,7 @@ export class RowBlock {
     const span: Span = { bytes: this.bytes, from: 0, to: 0 }
     for (let i = 0; i < this.count; i++) {
       const found = this.span(i, span)
-      yield [this.key(i), found && found.bytes.subarray(found.from, found.to)]
+      yield [this.key(i), found?.bytes.subarray(found.from, found.to)]
     }
   }
 

@@ -40,6 +40,8 @@ export class RowMap {
   readonly #revived = new Set<string>()
   /** Estimate of the memory that this takes. */
   bytes = 0
+  /** Rows that scans have looked at (3): for tests. */
+  looked = 0
 
   constructor(grouping: Grouping) {
     this.#groupAt = grouping.groupAt
@@ -165,6 +167,7 @@ export class RowMap {
   }
 
   #collect(places: readonly number[] | undefined, gte: string, lt: string, found: PendingRow[]): void {
+    this.looked += places?.length ?? 0
     for (const place of places ?? []) {
       if (!this.#table.isBetween(place, gte, lt)) continue
       const key = this.#table.key(place)

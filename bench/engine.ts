@@ -60,7 +60,7 @@ export function limitsFor(b: Pick<EngineBench, 'partitions' | 'hosts'>): TaskLim
     skewLimitMs: 2000,
     splitBytes: 4096,
     timerHorizonMs: 60_000,
-    cacheBytes: Math.floor((512 * MB * b.hosts) / b.partitions),
+    cacheBytes: Math.floor((256 * MB * b.hosts) / b.partitions),
     applyMs: 1000,
     applyBytes: 4 * MB,
   }

@@ -153,7 +153,7 @@ export const CONFIG_SCHEMA = Type.Object(
     timelineRetention: duration('400d', 'How long a profile keeps its events.', 1000),
     timelineEvents: count(10_000, 'How many events a profile keeps at most.'),
     futureLimit: duration('24h', 'Events dated further ahead than this are rejected.'),
-    cacheBytes: bytes('512MB', 'Decoded profiles in memory, per host.', 1_000_000),
+    cacheBytes: bytes('256MB', 'Rows of profiles and identifiers in memory, per host.', 1_000_000),
     batchEvents: count(1000, 'Inputs of one commit at most.'),
     batchBytes: bytes('4MB', 'Bytes of inputs of one commit at most.', 1_000_000),
     sliceMs: Type.Number({

@@ -20,7 +20,7 @@ const COUNTERS: readonly (readonly [name: string, help: string, key: string])[] 
 ]
 
 const GAUGES: readonly (readonly [name: string, help: string, key: string])[] = [
-  ['tributary_cache_bytes', 'Estimated bytes of decoded rows', 'cacheBytes'],
+  ['tributary_cache_bytes', 'Bytes of rows of profiles and identifiers in memory', 'cacheBytes'],
   ['tributary_cached_rows', 'Decoded rows in memory', 'cachedRows'],
   ['tributary_pending_bytes', 'Bytes of committed rows not yet in the store', 'pendingBytes'],
 ]

@@ -61,8 +61,9 @@ export class RowCache {
   /** Evicts down to `budgetBytes`, as far as commits up to `durableN` allow (2, 3). */
   evict(budgetBytes: number, durableN: number): void {
     // What is used or not durable moves on once; a second round finds the marks of use gone.
-    for (let left = 2 * this.#order.length; left > 0 && this.#order.length > 1 && this.bytes > budgetBytes; left--) {
+    for (let left = 2 * this.#order.length; left > 0 && this.#order.length > 0 && this.bytes > budgetBytes; left--) {
       const chunk = this.#order.shift() as number
+      if (chunk === this.#table.chunk) this.#table.closeChunk()
       this.#table.visitChunk(chunk, (place) => this.#pass(place, durableN))
       this.#table.giveUp(chunk)
     }

@@ -31,13 +31,14 @@ export interface Span {
 }
 
 export const NO_PLACE = -1
+const NO_CHUNK = -1
 
 export class RowTable {
   /** By chunk number; a number that was given up is taken again. */
   readonly #chunks: (Buffer | undefined)[] = []
   readonly #free: number[] = []
   #chunk: Buffer = Buffer.alloc(0)
-  #number = -1
+  #number = NO_CHUNK
   #used = 0
   /** Open addressing: place + 1, 0 where there is none. */
   #slots = new Uint32Array(FIRST_SLOTS)
@@ -155,6 +156,13 @@ export class RowTable {
       visit(number * CHUNK_PLACES + (at >> ALIGN_BITS))
       at = (at + HEAD_BYTES + keySize + size + ALIGN - 1) & ~(ALIGN - 1)
     }
+  }
+
+  /** What is put next goes into another chunk. */
+  closeChunk(): void {
+    this.#chunk = Buffer.alloc(0)
+    this.#number = NO_CHUNK
+    this.#used = 0
   }
 
   /** Gives up a chunk, of which nothing is the newest version of a key any more. */

@@ -1,10 +1,10 @@
 // The engine alone: events log in, transitions log out, no HTTP. The events log is filled beforehand in a process of its own;
 // measured is a fresh process that opens the data directory and works the log off, everything included.
 //
-//   node bench/engine.ts [--n 1000000] [--users 1000000] [--segments 50] [--cover] [--hosts 1] [--store rocksdb] [--runs 1] [--check] [--json]
+//   node bench/engine.ts [--n 1000000] [--users 1000000] [--segments 50] [--cover] [--hosts 1] [--store rocksdb] [--runs 1] [--check] [--transitions] [--json]
 //
 // An event's acceptance stamp is its event time; the clock stands still at the workload's end, so the final memberships are a
-// function of the files and `--check` can compare them with a naive recomputation.
+// function of the files and `--check` can compare them with a naive recomputation. `--transitions` does so with every transition.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -24,11 +24,12 @@ import { openFileLog } from '../src/log/file-log.ts'
 import type { SegmentDefinition } from '../src/operators/definition.ts'
 import type { StoreKind } from '../src/state/open-store.ts'
 import { measure, printed } from './report.ts'
-import { compare, expectedMemberships, type Memberships } from './workload/check.ts'
+import { compare, expectedMemberships, type Memberships, profileName } from './workload/check.ts'
 import { DEFAULT_EVENTS, eventLines } from './workload/events.ts'
 import { definitionsOf } from './workload/map.ts'
 import { hashTies, recordsOf } from './workload/records.ts'
 import { segmentFile } from './workload/segments.ts'
+import { compareTransitions, expectedTransitions, SegmentIndex, type Told } from './workload/transitions.ts'
 
 export interface EngineBench {
   readonly n: number
@@ -44,6 +45,7 @@ export interface EngineBench {
 const MB = 1 << 20
 /** Events of one intake call. */
 const BATCH = 100
+const TRANSITIONS_PER_PAGE = 10_000
 
 export function limitsFor(b: Pick<EngineBench, 'partitions' | 'hosts'>): TaskLimits {
   const day = 86_400_000
@@ -132,7 +134,7 @@ function fail(reason: string): never {
 const STEADY_FROM = 0.2
 
 /** Works a prepared directory off, in this process. */
-async function run(dir: string, b: EngineBench, options: { check: boolean; json: boolean }): Promise<void> {
+async function run(dir: string, b: EngineBench, options: { check: boolean; transitions: boolean; json: boolean }): Promise<void> {
   const whole = measure('engine')
   const engine = await openBench(dir, b, DEFAULT_EVENTS.endMs)
   let steady: { end: ReturnType<typeof measure>; events: number } | undefined
@@ -151,11 +153,10 @@ async function run(dir: string, b: EngineBench, options: { check: boolean; json:
   const more = { segments: b.segments, users: b.users, hosts: b.hosts, store: b.store, ...workOf(text, b.n) }
   process.stdout.write(`${printed(whole(b.n, { ...more, peakRssMB: peakRssMB() }), options.json)}\n`)
   if (steady) process.stdout.write(`${printed(steady.end(b.n - steady.events, { segments: b.segments }), options.json)}\n`)
-  if (options.check) {
-    // Flips due at the instant where the clock stands may still be under way.
-    await new Promise((resolve) => setTimeout(resolve, 2000))
-    await checkMemberships(engine, b)
-  }
+  // Flips due at the instant where the clock stands may still be under way.
+  if (options.check || options.transitions) await new Promise((resolve) => setTimeout(resolve, 2000))
+  if (options.check) await checkMemberships(engine, b)
+  if (options.transitions) await checkTransitions(engine, b)
   await engine.close()
 }
 
@@ -197,6 +198,38 @@ export async function checkMemberships(engine: EmbeddedEngine, b: EngineBench): 
   if (!comparison.ok) process.exitCode = 1
 }
 
+/** Compares every transition with a naive recomputation from the same lines. */
+async function checkTransitions(engine: EmbeddedEngine, b: EngineBench): Promise<void> {
+  const index = new SegmentIndex(segmentFile({ n: b.segments }), { sums: 'exact', tieOf: hashTies() })
+  const expected = expectedTransitions(eventLines(workloadOf(b)), index, DEFAULT_EVENTS.endMs)
+  const comparison = compareTransitions(expected, await transitionsOf(engine, index))
+  process.stderr.write(`transitions: ${JSON.stringify(comparison)}\n`)
+  if (!comparison.ok) process.exitCode = 1
+}
+
+/** What the engine has said, named as the checker names people and segments. */
+async function transitionsOf(engine: EmbeddedEngine, index: SegmentIndex): Promise<Told[]> {
+  const places = new Map(index.segments.map(({ id }, place) => [id, place]))
+  const names = new Map<string, string>()
+  const told: Told[] = []
+  for (let after: string | undefined; ; ) {
+    const page = await engine.transitions({ limit: TRANSITIONS_PER_PAGE, ...(after === undefined ? {} : { after }) })
+    for (const { profile, segment, transition, at, cause } of page.items) {
+      const name = names.get(profile) ?? (await nameOf(engine, profile))
+      names.set(profile, name)
+      const by = cause === 'timer' ? 'time' : cause === 'merge' ? 'merge' : 'event'
+      told.push({ profile: name, flip: { segment: places.get(segment) ?? -1, entered: transition === 'entered', at, by } })
+    }
+    if (page.items.length === 0 || page.next === undefined) return told
+    after = page.next
+  }
+}
+
+async function nameOf(engine: EmbeddedEngine, id: string): Promise<string> {
+  const view = await engine.profile({ namespace: 'profile_id', value: id })
+  return view === undefined ? id : profileName(view.identifiers)
+}
+
 /** Members of every segment, named as the checker names people. */
 export async function memberships(engine: EmbeddedEngine, segments: readonly string[]): Promise<Memberships> {
   const all = new Map<string, Set<string>>()
@@ -236,6 +269,7 @@ async function main(argv: string[]): Promise<void> {
       runs: { type: 'string', default: '1' },
       cover: { type: 'boolean', default: false },
       check: { type: 'boolean', default: false },
+      transitions: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       keep: { type: 'string' },
       run: { type: 'string' },
@@ -251,7 +285,7 @@ async function main(argv: string[]): Promise<void> {
     store: values.store as StoreKind,
     durability: values.durability as 'fsync' | 'none',
   }
-  if (values.run !== undefined) return run(values.run, b, { check: values.check, json: values.json })
+  if (values.run !== undefined) return run(values.run, b, values)
   for (let i = 0; i < Number(values.runs); i++) {
     const dir = values.keep ?? mkdtempSync(join(tmpdir(), 'tributary-bench-'))
     mkdirSync(dir, { recursive: true })

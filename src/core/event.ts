@@ -39,13 +39,14 @@ export interface EventRecord {
 const VERSION = 1
 const HAS_TRAITS = 1
 
-export function encodeEvent(e: EventRecord, w: Writer): void {
+/** `acceptedAt`: when it is accepted for good, in place of when it was read. */
+export function encodeEvent(e: EventRecord, w: Writer, acceptedAt = e.acceptedAt): void {
   w.u8(VERSION)
     .u8(EVENT_TYPES.indexOf(e.type))
     .u8(e.hasTraits ? HAS_TRAITS : 0)
   w.binary(e.messageHash)
     .text(e.messageId)
-    .varint(e.acceptedAt)
+    .varint(acceptedAt)
     .varint(Math.max(0, e.at))
     .u8(e.sourcePriority)
     .text(e.name)

@@ -160,8 +160,13 @@ export class EmbeddedEngine implements Engine {
   }
 
   async #append(events: readonly EventRecord[]): Promise<Ends> {
-    const { limits } = this.#ports
     if (this.#shortened.size > 0) this.#refuseLost(events)
+    return this.#appendRecords((stamp) => this.#packed(events, stamp))
+  }
+
+  /** Events are stamped here, not when their body was read: in between, time may have followed the clock. */
+  #packed(events: readonly EventRecord[], stamp: number): PackedRecord[] {
+    const { limits } = this.#ports
     const touched = new Set<number>()
     const records: PackedRecord[] = []
     const close = (partition: number, pack: Pack): void => {
@@ -173,11 +178,11 @@ export class EmbeddedEngine implements Engine {
       // A position has no room for more events of one record.
       if (pack.count === EVENTS_PER_RECORD) close(partition, pack)
       touched.add(partition)
-      encodeEvent(e, this.#w.reset())
+      encodeEvent(e, this.#w.reset(), stamp)
       pack.add(this.#w.view())
     }
     for (const partition of touched) close(partition, must(this.#packs[partition], 'it was touched'))
-    return this.#appendRecords(records, events[0]?.acceptedAt ?? 0)
+    return records
   }
 
   /** (4) */
@@ -187,14 +192,18 @@ export class EmbeddedEngine implements Engine {
     if (lost !== undefined) throw new TributaryError('partition_stopped', `partition ${lost} takes no events: its log has lost some`)
   }
 
-  /** Appends records, waits until they are durable, and publishes their ends (2). */
-  async #appendRecords(records: readonly PackedRecord[], stamp: number): Promise<Ends> {
+  /** Appends the records of a new stamp, waits until they are durable, and publishes their ends (2). */
+  async #appendRecords(recordsAt: (stamp: number) => readonly PackedRecord[]): Promise<Ends> {
     const { events, shared } = this.#ports
     const id = this.#nextIngest++
-    this.#outstanding.set(id, stamp)
+    // First busy, then the clock is read (shared.ts 1).
+    this.#outstanding.set(id, this.#lastStamp)
     this.#publishBusy()
     try {
-      const ends = records.map(({ partition, count, payload }) => {
+      const stamp = this.acceptanceTime()
+      this.#outstanding.set(id, stamp)
+      this.#publishBusy()
+      const ends = recordsAt(stamp).map(({ partition, count, payload }) => {
         const record = events.append(partition, payload)
         this.#lag.appended(partition, record, count)
         return [partition, positionOf(record + 1, 0)] as const
@@ -221,7 +230,7 @@ export class EmbeddedEngine implements Engine {
     // What a partition isn't told now, the next opening tells it.
     const partitions = [...this.#packs.keys()].filter((partition) => !this.#shortened.has(partition))
     const records = partitions.map((partition) => ({ partition, count: 1, payload }))
-    return this.#appendRecords(records, this.acceptanceTime())
+    return this.#appendRecords(() => records)
   }
 
   // ---- profiles

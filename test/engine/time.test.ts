@@ -5,6 +5,7 @@ import { homeOf, identifierKey } from '../../src/core/identifier.ts'
 import { Namespaces } from '../../src/core/namespace.ts'
 import type { Transition } from '../../src/core/transition.ts'
 import { seeded } from '../identity/random.ts'
+import { identifier, recordOf } from '../oracle/events-arbitrary.ts'
 import { crashed, type TestDisk, testDisk } from './disk.ts'
 import { DAY, type Harness, HOUR, harness } from './harness.ts'
 
@@ -76,6 +77,22 @@ describe('no traffic', () => {
     }
     expect(h.stopped).toEqual([])
     await h.close()
+  })
+
+  test('an event is accepted when it is appended, however long its body took to read', async () => {
+    const h = await harness({ clock: 'wall' })
+    const identifiers = [identifier('user_id', 'u1')]
+    const nothing = { properties: {}, traits: undefined, contextTraits: undefined }
+    const sketch = { id: 1, name: 'Visit', identifiers, offsetMs: 0, sourcePriority: 0, ...nothing }
+    const record = recordOf(sketch, h.engine.acceptanceTime())
+    h.clock.advance(5000)
+    await h.run(200)
+    const before = h.engine.acceptanceTime()
+    await h.engine.ingest([record], [])
+    await h.run(200)
+    const { items = [] } = (await h.engine.profileEvents({ namespace: 'user_id', value: 'u1' }, { limit: 10 })) ?? {}
+    expect(items.map(({ acceptedAt }) => Date.parse(acceptedAt) >= before)).toEqual([true])
+    await close(h)
   })
 
   test('an event dated in the future counts from its instant', async () => {

@@ -2,6 +2,7 @@
 // fresh states; doesn't own which accumulators need it or what follows from it (segment-state.ts).
 //
 // 1. A fresh state holds exactly the events of the timeline up to `now`; totals that reach further back are taken over.
+// 2. A timeline can hold the entry that makes a state need what it has just forgotten: that state is built again without forgetting.
 import type { JsonObject } from '../core/event.ts'
 import { NEVER } from '../operators/operator.ts'
 import { listOf, valueAt } from '../operators/path.ts'
@@ -26,8 +27,9 @@ export function looksBefore({ operator, conditions }: PlanAccumulator, from: num
 }
 
 /** Adds the timeline to some accumulators, each from empty; those that nothing matches are left out. */
-export function statesFrom(plan: Plan, timeline: Iterable<EventView>, wanted: ReadonlySet<PlanAccumulator>, until: Until): States {
+export function statesFrom(plan: Plan, timeline: readonly EventView[], wanted: ReadonlySet<PlanAccumulator>, until: Until): States {
   const states = new Map<PlanAccumulator, unknown>()
+  const resisting = new Set<PlanAccumulator>()
   const matched: PlanAccumulator[] = []
   for (const event of timeline) {
     if (event.at > until.now) continue
@@ -36,21 +38,30 @@ export function statesFrom(plan: Plan, timeline: Iterable<EventView>, wanted: Re
       if (!group?.accumulators.some((a) => wanted.has(a))) continue
       matched.length = 0
       group.match(group.looksInside ? event.message() : NOTHING, event.at, matched)
-      for (const accumulator of matched) if (wanted.has(accumulator)) addTo(states, accumulator, event, until)
+      for (const accumulator of matched) {
+        if (wanted.has(accumulator) && !addTo(states, accumulator, event, until)) resisting.add(accumulator)
+      }
     }
   }
-  return states
+  if (resisting.size === 0 || !until.forgets) return states
+  return new Map([...states, ...statesFrom(plan, timeline, resisting, { ...until, forgets: false })])
 }
 
-function addTo(states: Map<PlanAccumulator, unknown>, accumulator: PlanAccumulator, event: EventView, { now, forgets }: Until): void {
+/** False when something couldn't be added exactly (2). */
+function addTo(states: Map<PlanAccumulator, unknown>, accumulator: PlanAccumulator, event: EventView, { now, forgets }: Until): boolean {
   const { operator, path, need } = accumulator
-  if (operator === undefined) return
+  if (operator === undefined) return true
   const values = listOf(path === undefined ? null : valueAt(event.message(), path)).filter((value) => operator.counts(value))
-  if (values.length === 0) return
+  if (values.length === 0) return true
   const state = states.get(accumulator) ?? operator.empty()
   states.set(accumulator, state)
   const keep = { need: forgets ? need : { ...need, ceiling: NEVER }, now }
-  for (const value of values) operator.add(state, event.at, value, keep)
+  let isExact = true
+  for (const value of values) {
+    if (operator.cannotAdd?.(state, value, keep)) isExact = false
+    operator.add(state, event.at, value, keep)
+  }
+  return isExact
 }
 
 /** Puts a fresh state in the place of the old one, if there was one (1). */
@@ -67,7 +78,7 @@ export function rebuildSlots(
   plan: Plan,
   group: GroupState,
   accumulators: readonly PlanAccumulator[],
-  { timeline, now }: { timeline: Iterable<EventView>; now: number },
+  { timeline, now }: { timeline: readonly EventView[]; now: number },
 ): void {
   const states = statesFrom(plan, timeline, new Set(accumulators), { now, forgets: false })
   for (const accumulator of accumulators) {

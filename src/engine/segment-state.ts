@@ -191,7 +191,7 @@ export function flipsDue(plan: Plan, state: SegmentState, { traits, now, emit }:
 export interface FillStep {
   readonly traits: TraitsView
   /** The events applied so far, in any order; needed where `needs` has said so. */
-  readonly timeline: Iterable<EventView> | undefined
+  readonly timeline: readonly EventView[] | undefined
   /** Events before this instant may be missing in the timeline; 0: none. */
   readonly timelineFrom?: number
   readonly now: number
@@ -322,7 +322,7 @@ function resists(group: GroupState, accumulator: PlanAccumulator, event: EventVi
 
 export interface RebuildStep {
   /** The events applied so far, without the one that made this necessary. */
-  readonly timeline: Iterable<EventView>
+  readonly timeline: readonly EventView[]
   readonly timelineFrom?: number
   readonly now: number
 }
@@ -406,7 +406,7 @@ function mergeGroup(plan: Plan, into: SegmentState, theirs: GroupState, { timeli
 export interface Preview {
   /** Whether `holds` needs the timeline. */
   readonly readsEvents: boolean
-  holds(profile: { traits: TraitsView; timeline: Iterable<EventView>; now: number }): boolean
+  holds(profile: { traits: TraitsView; timeline: readonly EventView[]; now: number }): boolean
 }
 
 /** An unsaved definition, to be asked profile by profile. */

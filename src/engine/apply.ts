@@ -9,13 +9,14 @@
 import { InvariantError, must } from '../core/assert.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { EventRecord, Json } from '../core/event.ts'
+import type { ProfileKey } from '../core/identifier.ts'
 import type { Cause } from '../core/transition.ts'
 import type { CarriedEvent, CauseRef } from '../identity/messages.ts'
 import type { Batch } from './batch.ts'
 import { FUTURE_EVENTS_PER_PROFILE, type TaskLimits, TIMELINE_SLACK, TRIMS_PER_RETENTION } from './config.ts'
 import type { Definitions } from './definitions.ts'
 import { auditKey, SIZES_PER_ROW, timelineKey, timerKey } from './keys.ts'
-import type { Emit } from './membership.ts'
+import { type Emit, FlipError } from './membership.ts'
 import type { TransitionRun } from './outbox.ts'
 import type { Plan } from './plan.ts'
 import {
@@ -46,6 +47,20 @@ export class WaitingEventError extends Error {
   }
 }
 
+/** A flip or a fill can't be done: not the fault of the input that found it due either. */
+export class StuckError extends Error {
+  readonly key: ProfileKey
+  /** The group whose flips are due; undefined: a fill. */
+  readonly group: number | undefined
+  readonly segments: readonly string[]
+  constructor(key: ProfileKey, { group, segments }: { group?: number; segments: readonly string[] }, cause: Error) {
+    super(`${cause.name}: ${cause.message}`, { cause })
+    this.key = key
+    this.group = group
+    this.segments = segments
+  }
+}
+
 /** What applying works on; the task replaces `batch` and `state` as it goes. */
 export interface Surroundings {
   readonly limits: TaskLimits
@@ -72,6 +87,8 @@ export class Apply {
   #run: TransitionRun | undefined
   /** Waiting events to set aside when they are due, by message hash. */
   readonly #refused = new Map<string, WaitingEventError>()
+  /** Flips and fills to set aside likewise, by profile and group. */
+  readonly #stuck = new Map<string, StuckError>()
 
   constructor(surroundings: Surroundings) {
     this.#s = surroundings
@@ -199,9 +216,10 @@ export class Apply {
     segmentState.applyEvent(this.plan, segmentsOf(p), { event: view, traits: traitsOf(p), changedTraits, now, emit })
   }
 
-  /** Waiting events that can't be applied are no longer refused. */
+  /** Waiting events, flips and fills that can't be done are no longer refused. */
   refuseNone(): void {
     this.#refused.clear()
+    this.#stuck.clear()
   }
 
   /** (1): what time and new definitions owe to the profile by `now`. */
@@ -219,7 +237,7 @@ export class Apply {
       const until = next === undefined ? now : Math.min(now, next.record.at)
       if (state.flipsAt <= until) {
         this.#because(p, 'timer', '', plan)
-        segmentState.flipsDue(plan, state, { traits: traitsOf(p), now: until, emit: this.#emit })
+        this.#flip(p, plan, until)
         this.touch(p)
       }
       if (next === undefined || next.record.at > now) return
@@ -228,6 +246,28 @@ export class Apply {
       else this.#mature(p, plan, next.record)
       this.touch(p)
     }
+  }
+
+  #flip(p: Profile, plan: Plan, until: number): void {
+    const state = segmentsOf(p)
+    for (const stuck of this.#stuck.values()) {
+      const group = stuck.key === p.key && stuck.group !== undefined ? state.groups.get(stuck.group) : undefined
+      if (group === undefined || group.flipsAt > until) continue
+      group.skipFlips(until)
+      state.refreshFlips()
+      this.#tellStuck(p, stuck)
+    }
+    try {
+      segmentState.flipsDue(plan, state, { traits: traitsOf(p), now: until, emit: this.#emit })
+    } catch (error) {
+      throw error instanceof FlipError ? new StuckError(p.key, error, error) : error
+    }
+  }
+
+  #tellStuck(p: Profile, { group, segments, message: reason }: StuckError): void {
+    const what = group === undefined ? 'fill' : 'flip'
+    const message = { profile: publicIdText(p.publicId), segments }
+    this.#s.batch.deadLetters.add({ code: 'execution_failed', reason: `${what} of a profile: ${reason}`, at: this.nowFor(p), message })
   }
 
   /** The instant of a waiting event has come. */
@@ -245,8 +285,15 @@ export class Apply {
     }
   }
 
-  /** Sets this event aside where it is due. False if that was said before: then it isn't what fails. */
-  refuse(failure: WaitingEventError): boolean {
+  /** Sets this aside where it is due: it, and not the input, fails. False for anything else, and if that was said before. */
+  refuse(failure: Error): boolean {
+    if (failure instanceof StuckError) {
+      const place = stuckAt(failure.key, failure.group)
+      if (this.#stuck.has(place)) return false
+      this.#stuck.set(place, failure)
+      return true
+    }
+    if (!(failure instanceof WaitingEventError)) return false
     const { messageHash } = failure.record
     if (this.#refused.has(messageHash)) return false
     this.#refused.set(messageHash, failure)
@@ -269,13 +316,21 @@ export class Apply {
     const plan = this.plan
     if (state.version >= plan.version) return
     this.#because(p, 'definition', '')
-    segmentState.fill(plan, state, {
-      traits: traitsOf(p),
-      timeline: this.#countedTimeline(p, now),
-      timelineFrom: p.timelineFrom,
-      now,
-      emit: this.#emit,
-    })
+    const stuck = this.#stuck.size > 0 ? this.#stuck.get(stuckAt(p.key, undefined)) : undefined
+    if (stuck) this.#tellStuck(p, stuck)
+    try {
+      segmentState.fill(plan, state, {
+        traits: traitsOf(p),
+        // Without its past, and called inexact: then it counts what comes from now on.
+        timeline: stuck ? [] : this.#countedTimeline(p, now),
+        timelineFrom: stuck ? now + 1 : p.timelineFrom,
+        now,
+        emit: this.#emit,
+      })
+    } catch (error) {
+      if (error instanceof InvariantError || error instanceof TributaryError) throw error
+      throw new StuckError(p.key, { segments: plan.changesSince(state.version).segments.map(({ id }) => id) }, error as Error)
+    }
     this.touch(p)
     this.rearm(p)
   }
@@ -425,6 +480,8 @@ export class Apply {
 }
 
 const NO_TRAITS: readonly string[] = []
+
+const stuckAt = (key: ProfileKey, group: number | undefined): string => `${key} ${group ?? 'fill'}`
 
 export function segmentsOf(p: Profile): segmentState.SegmentState {
   return must(p.segments, 'a born root has segments')

@@ -253,6 +253,13 @@ export class GroupState {
     this.flipsAt = flipsAt
   }
 
+  /** Flips that are due by `now` don't happen: whatever touches their accumulators next reads them anew. */
+  skipFlips(now: number): void {
+    for (const slot of this.open()) if (slot.flipsAt <= now) slot.flipsAt = NEVER
+    this.change()
+    this.refreshFlips()
+  }
+
   /** Moves the body out of the profile's row (3): the next `write` hands it out. */
   splitOff(): void {
     this.open()

@@ -5,8 +5,9 @@
 // 2. Only segments that read a changed truth are evaluated, each once a step, in the order of their numbers.
 // 3. Entries and exits alternate; seq counts them from 1. Only segments that were ever entered have a membership.
 // 4. A step is synchronous and doesn't nest: `emit` must not call back into the profile's segments.
-import { must } from '../core/assert.ts'
+import { InvariantError, must } from '../core/assert.ts'
 import { Reader, type Writer } from '../core/bytes.ts'
+import { TributaryError } from '../core/errors.ts'
 import type { Json } from '../core/event.ts'
 import { NEVER, type Truth } from '../operators/operator.ts'
 import { GroupState, type Groups, type Slot } from './group-state.ts'
@@ -231,8 +232,7 @@ export function dropSlot(group: GroupState, slot: Slot, accumulator: PlanAccumul
   group.removeSlot(slot)
 }
 
-/** Reads the slots again whose flip is due by `now`. */
-export function readDue(group: GroupState, plan: PlanGroup, now: number, affected: Affected): void {
+function readSlots(group: GroupState, plan: PlanGroup, now: number, affected: Affected): void {
   for (const slot of group.open()) {
     if (slot.flipsAt > now) continue
     const accumulator = must(plan.accumulator(slot.ordinal), 'a filled group holds what is in the plan')
@@ -241,6 +241,29 @@ export function readDue(group: GroupState, plan: PlanGroup, now: number, affecte
     readConditions(slot, accumulator, now, affected)
   }
   group.refreshFlips()
+}
+
+/** Conditions of one group, those of these segments, can't be read where their flips are due. */
+export class FlipError extends Error {
+  readonly group: number
+  readonly segments: readonly string[]
+  constructor(group: number, due: readonly PlanAccumulator[], cause: Error) {
+    super(cause.message, { cause })
+    this.name = cause.name
+    this.group = group
+    this.segments = [...new Set(due.flatMap(({ conditions }) => conditions.flatMap(({ segments }) => segments.map(({ id }) => id))))]
+  }
+}
+
+/** Reads the slots again whose flip is due by `now`; says of which segments what fails is. */
+export function readDue(group: GroupState, plan: PlanGroup, now: number, affected: Affected): void {
+  try {
+    readSlots(group, plan, now, affected)
+  } catch (error) {
+    if (error instanceof InvariantError || error instanceof TributaryError) throw error
+    const due = plan.accumulators.filter((accumulator) => (group.slot(accumulator.ordinal)?.flipsAt ?? NEVER) <= now)
+    throw new FlipError(group.number, due, error as Error)
+  }
 }
 
 const matched: PlanAccumulator[] = []

@@ -21,7 +21,6 @@ import type { LogReader } from '../log/log.ts'
 import type { PendingRows } from '../state/pending.ts'
 import { RowBlock } from '../state/row-block.ts'
 import { disagreement, type OutputEnds } from './agreement.ts'
-import { WaitingEventError } from './apply.ts'
 import { Batch, type Sent } from './batch.ts'
 import { causesOfAll, type Openness, openness } from './causes.ts'
 import { type CommitRows, decodeOutboxRow, encodeBatch, readSizes } from './commit.ts'
@@ -599,8 +598,8 @@ export class Task implements TaskView {
       if (result.wanted) await this.#prefetch.wanted(result.wanted, s.batch)
       else if (result.failed) {
         await this.#forget()
-        // The input is not to blame: it runs once more, and sets the waiting event aside.
-        if (result.failed instanceof WaitingEventError && this.#executor.apply_.refuse(result.failed)) continue
+        // Where the input is not to blame, it runs once more, and sets aside what is.
+        if (this.#executor.apply_.refuse(result.failed)) continue
         const thrower = must(this.#queue.shift(), 'the thrower heads the queue')
         if ('key' in thrower) await this.#prefetch.rows([thrower.key])
         this.#setAside(thrower, result.failed ?? error)

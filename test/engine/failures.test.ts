@@ -4,6 +4,7 @@ import { InvariantError } from '../../src/core/assert.ts'
 import type { TributaryError } from '../../src/core/errors.ts'
 import { homeOf, identifierKey } from '../../src/core/identifier.ts'
 import { Affected } from '../../src/engine/membership.ts'
+import { recency } from '../../src/operators/recency.ts'
 import { sum } from '../../src/operators/sum.ts'
 import { seeded } from '../identity/random.ts'
 import { crashed, testDisk, turns, within } from './disk.ts'
@@ -15,6 +16,7 @@ const add = sum.add
 
 afterEach(() => {
   sum.add = add
+  vi.restoreAllMocks()
 })
 
 /** From now on, a sum that is given the poisonous amount throws. */
@@ -171,6 +173,59 @@ test('what a merge hands over counts once where the batches around it fail', asy
 })
 
 describe('a flip that throws', () => {
+  /** Readings of how long ago the last order was, which throw while `isSpoilt` says so. */
+  function spoilReadings(isSpoilt: () => boolean): void {
+    const reading = recency.reading
+    vi.spyOn(recency, 'reading').mockImplementation((condition) => {
+      const real = reading(condition)
+      if (condition.event !== 'Order') return real
+      return {
+        need: real.need,
+        whenEmpty: real.whenEmpty,
+        value: (state, now) => real.value(state, now),
+        exact: (state, now) => real.exact(state, now),
+        read(state, now, out) {
+          if (isSpoilt()) throw new TypeError('no such luck')
+          real.read(state, now, out)
+        },
+      }
+    })
+  }
+
+  test.each(['an event', 'its timer'])(
+    'is dead-lettered with its segments where %s finds it due, and events of its profile count',
+    async (by) => {
+      let isSpoilt = false
+      spoilReadings(() => isSpoilt)
+      const h = await shop({ clock: 'wall', clockMs: T0 })
+      await h.engine.putSegment('lapsed', { where: { event: 'Order', last: { before: '2h' } } })
+      await h.engine.putSegment('gone', { where: { event: 'Visit', last: { before: '2h' } } })
+      await h.send(order('u1', 'm1', 1), { ...order('u1', 'v1', 1), event: 'Visit' })
+      await h.run(50)
+      isSpoilt = true
+      h.clock.advance(2 * HOUR)
+      if (by === 'its timer') await h.run(100)
+      await h.send({ ...order('u1', 'other', 1, 2 * HOUR), event: 'Other' })
+      await h.run(100)
+      const { id, segments } = (await h.engine.profile({ namespace: 'user_id', value: 'u1' })) ?? { id: '' }
+      expect(segments).toEqual(['buyers', 'gone'])
+      expect(await messageIds(h, 'u1')).toEqual(['m1', 'other', 'v1'])
+      expect((await h.engine.deadLetters({ limit: 10 })).items).toMatchObject([
+        { code: 'execution_failed', reason: 'flip of a profile: TypeError: no such luck', message: { profile: id, segments: ['lapsed'] } },
+      ])
+      isSpoilt = false
+      // What touches it next arms it again.
+      await h.send(order('u1', 'm2', 1, 2 * HOUR))
+      await h.run(100)
+      h.clock.advance(2 * HOUR)
+      await h.run(100)
+      expect((await h.engine.profile({ namespace: 'user_id', value: 'u1' }))?.segments).toEqual(['buyers', 'gone', 'lapsed'])
+      expect((await h.engine.deadLetters({ limit: 10 })).items).toHaveLength(1)
+      expect(h.stopped).toEqual([])
+      await h.close()
+    },
+  )
+
   test('is dead-lettered with its profile, which is armed again by whatever touches it next', async () => {
     const h = await shop()
     await h.engine.putSegment('lapsed', { where: { event: 'Order', last: { before: '2h' } } })
@@ -195,6 +250,30 @@ describe('a flip that throws', () => {
     expect(h.stopped).toEqual([])
     await h.close()
   })
+})
+
+test('a fill that throws is dead-lettered with its segments; they count what comes from then on, and are called inexact', async () => {
+  const h = await shop()
+  await h.send(order('u1', 'bad', POISON), order('u2', 'm1', 20))
+  await h.engine.settle()
+  poison(() => new TypeError('no such luck'))
+  await h.engine.putSegment('rich', {
+    where: { event: 'Order', where: { 'properties.none': { exists: false } }, sum: 'properties.total', gte: 5 },
+  })
+  await h.filled()
+  const { id } = (await h.engine.profile({ namespace: 'user_id', value: 'u1' })) ?? { id: '' }
+  expect((await h.engine.deadLetters({ limit: 10 })).items).toMatchObject([
+    { code: 'execution_failed', reason: 'fill of a profile: TypeError: no such luck', message: { profile: id, segments: ['rich'] } },
+  ])
+  expect((await h.engine.segment('rich'))?.size).toBe(1)
+  expect(await h.engine.metrics()).toMatch(/^tributary_conditions_inexact_total\S* 1$/m)
+  await h.send(order('u1', 'm2', 6))
+  await h.engine.settle()
+  expect((await h.engine.profile({ namespace: 'user_id', value: 'u1' }))?.segments).toEqual(['buyers', 'rich', 'spenders'])
+  expect(await messageIds(h, 'u1')).toEqual(['bad', 'm2'])
+  expect((await h.engine.deadLetters({ limit: 10 })).items).toHaveLength(1)
+  expect(h.stopped).toEqual([])
+  await h.close()
 })
 
 /** A user whose home is this partition. */

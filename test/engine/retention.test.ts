@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { must } from '../../src/core/assert.ts'
 import { META_KEY, prefixRange, profileKeyOf } from '../../src/engine/keys.ts'
+import { decodeBlock } from '../../src/engine/outbox.ts'
 import { decodeProfileRow, Profile } from '../../src/engine/profile.ts'
 import { MAX_ENTRIES } from '../../src/operators/operator.ts'
 import { LIMITS, parseWhere } from '../../src/operators/parse.ts'
@@ -257,4 +258,21 @@ test('memory stays within its budget, and what was evicted is read back', async 
   expect((await h.engine.segment('twice'))?.size).toBe(1000)
   for (const user of users.slice(0, 20)) expect(await messageIds(h, user)).toHaveLength(2)
   await h.close()
+})
+
+test('dead letters of intake have an origin of their own, which an opening marks: their ids go on when all of them have gone', async () => {
+  const partitions = 2
+  const disk = testDisk(partitions, 1)
+  const first = await harness({ partitions, disk })
+  const rejected = { code: 'unreadable', reason: 'no JSON', message: {} } as const
+  await first.engine.ingest([], [rejected, rejected])
+  first.abandon()
+  const second = await within(harness({ partitions, disk: crashed(disk, seeded(1)) }))
+  const { reader } = second.disk.streams.deadLetters
+  await second.run(10)
+  const mark = decodeBlock(must(await reader.last(partitions), 'the mark').payload)
+  expect([mark.firstSeq, mark.count]).toEqual([3, 0])
+  await second.engine.ingest([], [rejected])
+  expect((await second.engine.deadLetters({ limit: 10 })).items.map(({ id }) => id)).toEqual(['2-1', '2-2', '2-3'])
+  await second.close()
 })

@@ -94,6 +94,10 @@ interface InnerQueue {
   scheduleCheckPendingRequests(): void
 }
 
+interface InnerConnection {
+  connect(): Promise<unknown>
+}
+
 /** What the wire gives for one partition. */
 interface WirePartition {
   readonly partition: number
@@ -112,6 +116,7 @@ export class KafkaLink {
   readonly #cluster: Cluster
   readonly #consumer: Consumer
   readonly #name: string
+  #isClosed = false
 
   private constructor(cluster: Cluster, consumer: Consumer, name: string) {
     this.#cluster = cluster
@@ -209,6 +214,8 @@ export class KafkaLink {
 
   /** After a failed request: drops a broken connection and learns who leads now. Never throws; true when another try may help. */
   async heal(error: unknown): Promise<boolean> {
+    // What fails because the link is closed must not open it again.
+    if (this.#isClosed) return false
     const { name, host, port } = error as { name?: string; host?: string; port?: number }
     if (name === 'KafkaJSConnectionClosedError' && host !== undefined && port !== undefined) this.#cluster.removeBroker({ host, port })
     await this.#cluster.refreshMetadata().catch(() => undefined)
@@ -220,10 +227,12 @@ export class KafkaLink {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true
     await this.#consumer.disconnect().catch(() => undefined)
   }
 
   async #broker(leader: string): Promise<InnerBroker> {
+    if (this.#isClosed) throw new TributaryError('shutting_down', `the link ${this.#name} is closed`)
     return (await this.#cluster.findBroker({ nodeId: leader })) as InnerBroker
   }
 }
@@ -249,7 +258,7 @@ const retryOf = (settings: KafkaSettings) => ({ ...RETRY, retries: settings.brok
 /** The library, patched, checked and told how to reach the cluster. */
 export function kafkaClient(settings: KafkaSettings, options: LinkOptions): Kafka {
   checkKafkaSettings(settings)
-  patchTimers(options.clock)
+  patchLibrary(options.clock)
   const { tls, sasl } = settings
   const config: KafkaConfig = {
     brokers: [...settings.brokers],
@@ -294,20 +303,21 @@ function checkCluster(cluster: object | undefined): void {
 
 let isPatched = false
 
-/**
- * The library arms a timer of a millisecond for ever on each connection that was ever used (14 ms of CPU a second, idle). Ours is armed
- * only while a request waits. Throws kafka_client when the library is not what the patch was written for.
- */
-function patchTimers(clock: Clock): void {
+/** Mends the library; throws kafka_client when it is not what the patches were written for. */
+function patchLibrary(clock: Clock): void {
   if (isPatched) return
   const load = createRequire(import.meta.url)
   const found = String((load('kafkajs/package.json') as { version?: unknown }).version)
   if (found !== VERSION) throw new TributaryError('kafka_client', `kafkajs is ${found}, but ${VERSION} is needed`)
   patchQueue((load('kafkajs/src/network/requestQueue') as { prototype: InnerQueue }).prototype, clock)
+  patchConnection((load('kafkajs/src/network/connection') as { prototype: InnerConnection }).prototype)
   isPatched = true
 }
 
-/** Exported for the test that it refuses another library. */
+/**
+ * The library arms a timer of a millisecond for ever on each connection that was ever used (14 ms of CPU a second, idle). Ours is armed
+ * only while a request waits. Exported for the test that it refuses another library.
+ */
 export function patchQueue(queue: Partial<InnerQueue> | undefined, clock: Clock): void {
   const old = queue?.scheduleCheckPendingRequests
   const known = ['throttledUntil', 'throttleCheckTimeoutId', 'setTimeout', 'checkPendingRequests']
@@ -321,5 +331,21 @@ export function patchQueue(queue: Partial<InnerQueue> | undefined, clock: Clock)
       this.throttleCheckTimeoutId = null
       this.checkPendingRequests()
     })
+  }
+}
+
+/**
+ * Requests that find a connection closed would open one each, of which all but the last are forgotten, open for ever: they share one
+ * attempt. Exported for the test that it refuses another library.
+ */
+export function patchConnection(connection: Partial<InnerConnection> | undefined): void {
+  const old = connection?.connect
+  const known = ['isConnected', 'connectionTimeout', 'createSocket']
+  if (!connection || typeof old !== 'function' || !known.every((word) => String(old).includes(word))) throw unfit('Connection.connect')
+  const underWay = new WeakMap<object, Promise<unknown>>()
+  connection.connect = function connect(this: InnerConnection): Promise<unknown> {
+    const attempt = underWay.get(this) ?? old.call(this).finally(() => underWay.delete(this))
+    underWay.set(this, attempt)
+    return attempt
   }
 }

@@ -4,7 +4,7 @@
 // 1. Topics of the engine keep everything: what may go is deleted by owners, below committed positions. One with another number of
 //    partitions, or from which the cluster would drop records by itself, is refused.
 import kafkajs, { type Admin } from 'kafkajs'
-import type { Clock } from '../core/clock.ts'
+import { type Clock, sleep } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import { withAdmin } from './kafka-client.ts'
 import { protocolType } from './kafka-errors.ts'
@@ -15,6 +15,11 @@ export type TopicKind = (typeof TOPICS)[number]
 
 /** Largest batch of records that a topic must take: the brokers' own default. */
 export const MAX_BATCH_BYTES = 1_048_588
+
+/** News of a topic reach all brokers within so many tries. */
+const KNOWN_TRIES = 50
+const KNOWN_RETRY_MS = 100
+const SPREADING = ['UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE']
 
 interface TopicRule {
   /** A number: exactly so many. `any`: where users may choose, made with as many as the engine has. */
@@ -61,7 +66,7 @@ export async function ensureTopics(options: TopicOptions): Promise<void> {
     const there = new Set(await admin.listTopics())
     const missing = options.kinds.filter((kind) => !there.has(topicName(options.settings, kind)))
     await create(admin, options, missing)
-    for (const kind of options.kinds) await check(admin, options, kind)
+    for (const kind of options.kinds) await checkOnceKnown(admin, options, kind)
   })
 }
 
@@ -78,6 +83,8 @@ async function create(admin: Admin, options: TopicOptions, kinds: readonly Topic
     await admin.createTopics({ topics, waitForLeaders: true })
   } catch (error) {
     const type = protocolType(error)
+    // Made, and not yet known where the client looks for their leaders.
+    if (SPREADING.includes(type)) return
     if (type === '' || type.endsWith('_AUTHORIZATION_FAILED')) throw error
     const names = topics.map((t) => t.topic).join(', ')
     throw new TributaryError('kafka_topic', `the topics ${names} could not be made (${type})`, { cause: error })
@@ -87,6 +94,18 @@ async function create(admin: Admin, options: TopicOptions, kinds: readonly Topic
 function settingsOf(kind: TopicKind, options: TopicOptions): Readonly<Record<string, string>> {
   const { settings } = RULES[kind]
   return settings === OUTPUT ? { ...settings, 'retention.ms': String(options.outputsRetainMs) } : settings
+}
+
+/** A topic that another process has just made may not have reached the broker that is asked. */
+async function checkOnceKnown(admin: Admin, options: TopicOptions, kind: TopicKind): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await check(admin, options, kind)
+    } catch (error) {
+      if (tries === KNOWN_TRIES || !SPREADING.includes(protocolType(error))) throw error
+      await sleep(options.clock, KNOWN_RETRY_MS)
+    }
+  }
 }
 
 async function check(admin: Admin, options: TopicOptions, kind: TopicKind): Promise<void> {

@@ -155,3 +155,20 @@ test('a claimed journal works on it: the next owner reads every commit and fence
   await Promise.all([first.close(), second.close()])
   await journal.close()
 })
+
+test('a log that is closed under a read that waits leaves no connection behind', async () => {
+  const sockets = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length
+  await log.append(0, Buffer.from('warm'))
+  const before = sockets()
+  const another = await openedLog({ settings, kind: 'events', partitions: PARTITIONS })
+  const ends = await log.ends()
+  const ask = (i: number) => another.cursor(i % PARTITIONS).read(ends[i % PARTITIONS] ?? 0, waiting(20_000))
+  // All at once on connections that are not open yet.
+  const settled = Promise.allSettled(Array.from({ length: 16 }, (_, i) => ask(i)))
+  // Two turns of the live poll: by then all of them wait.
+  await new Promise((resolve) => setTimeout(resolve, 600))
+  expect(sockets()).toBeGreaterThan(before)
+  await another.close()
+  for (const read of await settled) expect(read).toMatchObject({ status: 'rejected', reason: { code: 'shutting_down' } })
+  await until(() => sockets() <= before)
+})

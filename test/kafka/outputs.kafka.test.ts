@@ -32,10 +32,17 @@ async function recordsOf(kind: OutputKind): Promise<(readonly FetchedRecord[])[]
   const topic = topicName(settings, kind)
   await link.know(topic)
   const all = Array.from({ length: PARTITIONS }, (_, p) => p)
-  const [[leader = ''] = []] = link.leaders(topic, all)
   const wants = all.map((partition) => ({ partition, offset: 0, maxBytes: 1 << 20 }))
-  const found = await link.fetch(leader, topic, wants, { waitMs: 0, maxBytes: 1 << 22 })
-  return all.map((p) => found.find((f) => f.partition === p)?.records ?? [])
+  for (;;) {
+    try {
+      const [[leader = ''] = []] = link.leaders(topic, all)
+      const found = await link.fetch(leader, topic, wants, { waitMs: 0, maxBytes: 1 << 22 })
+      return all.map((p) => found.find((f) => f.partition === p)?.records ?? [])
+    } catch (error) {
+      // A topic that was just made may not have its leaders yet; a link leaves trying again to its user.
+      if (!(await link.heal(error))) throw error
+    }
+  }
 }
 
 const transition = (origin: number, seq: number): OutputEntry => {

@@ -1,7 +1,7 @@
 // Settings of a cluster that can't be right, values of records, errors of the client, and the check of the client itself.
 import { expect, test } from 'vitest'
 import { VirtualClock } from '../../src/core/clock.ts'
-import { patchQueue } from '../../src/log/kafka-client.ts'
+import { patchConnection, patchQueue } from '../../src/log/kafka-client.ts'
 import { kafkaError, mayPass } from '../../src/log/kafka-errors.ts'
 import { packValue, unpackValue } from '../../src/log/kafka-pack.ts'
 import { checkKafkaSettings, type KafkaSettings } from '../../src/log/kafka-settings.ts'
@@ -114,4 +114,28 @@ test('the patch of the client arms a timer only while a request waits, and is re
   expect(checks).toBe(3)
   for (const other of [undefined, {}, { scheduleCheckPendingRequests: () => undefined }])
     expect(() => patchQueue(other, clock)).toThrow(expect.objectContaining({ code: 'kafka_client' }))
+})
+
+test('requests that find a connection closed share one attempt to open it, and the next attempt is another', async () => {
+  const attempts: PromiseWithResolvers<void>[] = []
+  class Connection {
+    /* What is looked for in the original: isConnected connectionTimeout createSocket */
+    connect(): Promise<unknown> {
+      'isConnected connectionTimeout createSocket'.trim()
+      const attempt = Promise.withResolvers<void>()
+      attempts.push(attempt)
+      return attempt.promise
+    }
+  }
+  patchConnection(Connection.prototype)
+  const [one, other] = [new Connection(), new Connection()]
+  const waiting = [one.connect(), one.connect(), one.connect()]
+  void other.connect()
+  expect(attempts).toHaveLength(2)
+  attempts[0]?.reject(new Error('refused'))
+  expect((await Promise.allSettled(waiting)).map((w) => w.status)).toEqual(['rejected', 'rejected', 'rejected'])
+  void one.connect()
+  expect(attempts).toHaveLength(3)
+  for (const another of [undefined, {}, { connect: async () => undefined }])
+    expect(() => patchConnection(another)).toThrow(expect.objectContaining({ code: 'kafka_client' }))
 })

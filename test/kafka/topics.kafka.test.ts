@@ -30,9 +30,11 @@ test('all topics are made once, and found in order at the next start', { timeout
 })
 
 test('several processes may start at once', async () => {
-  const settings = freshSettings()
-  await Promise.all([1, 2, 3].map(() => ensure(settings, ['events', 'journal'])))
-  await ensure(settings, ['events', 'journal'])
+  for (let round = 0; round < 5; round++) {
+    const settings = freshSettings()
+    await Promise.all([1, 2, 3, 4].map(() => ensure(settings, ['events', 'journal'])))
+    await ensure(settings, ['events', 'journal'])
+  }
 })
 
 test('another number of partitions is refused by name', async () => {
@@ -54,7 +56,7 @@ test('a topic from which the cluster would drop records is refused, where the en
   })
   await withAdmin(settings, clock, async (admin) => {
     const entries = configEntries.map(([name, value]) => ({ name, value }))
-    await admin.createTopics({ topics: [{ topic, numPartitions: 2, configEntries: entries }], waitForLeaders: true })
+    await admin.createTopics({ topics: [{ topic, numPartitions: 2, configEntries: entries }], waitForLeaders: false })
   })
   const error = await errorOf(ensure(settings, ['journal']))
   expect(error).toMatchObject({ code: 'kafka_topic', message: `the topic ${topic} has retention.ms = 86400000, not -1` })

@@ -6,7 +6,7 @@ import { type FromHost, failureOf, Host, type ToHost } from './host.ts'
 import { type HostSetup, openHostPorts } from './open-host.ts'
 import { Opened } from './opened.ts'
 
-// Rows are small and live until the store has them: slabs that hold many of them cost least.
+// Most buffers are small and soon gone: slabs that hold many of them cost least.
 Buffer.poolSize = 256 << 10
 
 const port = must(parentPort, 'host-thread.ts runs in a worker')

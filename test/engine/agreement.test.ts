@@ -88,7 +88,9 @@ test.each<[old: Part[], why: string]>([
   // What came in meanwhile doesn't hide it: the next process finds the same, and keeps all there is.
   await h.run(3000)
   h.abandon()
-  expect(await onlyBusyStopped(await opened(killed(h.disk)))).toBe(reason)
+  const next = await opened(killed(h.disk))
+  expect(await onlyBusyStopped(next)).toBe(reason)
+  next.abandon()
 })
 
 test('a partition whose log has lost events takes no others, which would lie where it has read already', async () => {

@@ -12,7 +12,7 @@ describe.each([20260501, freshSeed()])('seed %i', (seed) => {
   ])('%s', { timeout: 3_600_000 }, async (_, walk) => {
     await fc.assert(
       fc.asyncProperty(walk, ([layout, first, steps]) => play(layout, first, steps)),
-      { seed, numRuns: oracleRuns(20) },
+      { seed, numRuns: oracleRuns(12) },
     )
   })
 })

@@ -30,7 +30,7 @@ export interface LogFaults {
 
 const PAYLOAD_BYTES = 20
 /** TRIBUTARY_FLIPS=2000 for a long run. */
-const FLIPS = Number(process.env.TRIBUTARY_FLIPS ?? 60)
+const FLIPS = Number(process.env.TRIBUTARY_FLIPS ?? 30)
 
 /** All that is kept; each record is as it was written, and none is missing in between. */
 async function wholeRecords(reader: LogReader): Promise<readonly LogRecord[]> {

@@ -20,7 +20,9 @@ const file = FILES.find((path) => existsSync(path))
 const NOW = Date.parse('2011-07-01T00:00:00Z')
 const DAY_MS = 86_400_000
 /** All orders of these are looked at one by one; of everybody else, their places in the segments. */
-const LOOKED_AT = 250
+const LOOKED_AT = 120
+/** So many orders are sent twice; TRIBUTARY_ORDERS_TWICE=100000 for all. */
+const TWICE = Number(process.env.TRIBUTARY_ORDERS_TWICE ?? 6000)
 const MAX_BATCH = 500
 const PARALLEL = 6
 
@@ -155,13 +157,14 @@ describe.skipIf(file === undefined)('Online Retail', () => {
     })
   })
 
-  test('every message twice, shuffled, in batches of 1 to 500', { timeout: 120_000 }, async () => {
+  test('thousands of messages twice, shuffled, in batches of 1 to 500', { timeout: 120_000 }, async () => {
     const seed = Number(process.env.TRIBUTARY_SEED ?? Math.floor(Math.random() * 1e6))
     console.log(`seed ${seed}`)
     const random = seeded(seed)
     await onServer(async (url) => {
-      await send(url, batchesOf(shuffled(random, [...orders, ...orders]), random))
-      await verify(url, orders)
+      const some = shuffled(random, orders).slice(0, TWICE)
+      await send(url, batchesOf(shuffled(random, [...some, ...some]), random))
+      await verify(url, some)
     })
   })
 })

@@ -169,12 +169,15 @@ function run(conditions: readonly EventCondition[], steps: readonly Step[]): voi
   }
 }
 
+/** TRIBUTARY_OPERATOR_RUNS=10000 for a long run. */
+const RUNS = Number(process.env.TRIBUTARY_OPERATOR_RUNS ?? 100)
+
 const KINDS: readonly Kind[] = ['count', 'first', 'last', 'sum', 'avg', 'min', 'max', 'distinct']
 
 describe('an operator reads as the oracle does', () => {
   test.each(KINDS)('%s', (kind) => {
     const conditions = fc.array(conditionOf(kind), { minLength: 1, maxLength: 3 })
-    fc.assert(fc.property(conditions, fc.array(stepArbitrary, { minLength: 1, maxLength: 14, size: 'max' }), run), { numRuns: 200 })
+    fc.assert(fc.property(conditions, fc.array(stepArbitrary, { minLength: 1, maxLength: 14, size: 'max' }), run), { numRuns: RUNS })
   })
 })
 
@@ -196,6 +199,6 @@ test('the order in which entries are added does not matter', () => {
       a.check(some, START)
       b.check(some, START)
     }),
-    { numRuns: 300 },
+    { numRuns: 2 * RUNS },
   )
 })

@@ -1,5 +1,5 @@
-// Every fault of the table under load, once; faults.long.test.ts goes through it again and again. The seed makes the load and the
-// moments of the faults, not the timing of the machine.
+// A kill and some other faults of the table under load, others each time; faults.long.test.ts goes through all of them again and again.
+// The seed makes the load, the faults and their moments, not the timing of the machine.
 import { expect, test } from 'vitest'
 import { must } from '../../src/core/assert.ts'
 import { seeded, shuffled } from '../identity/random.ts'
@@ -9,16 +9,17 @@ import { SmallDisk } from './small-disk.ts'
 
 const seed = Number(process.env.TRIBUTARY_SEED ?? Math.floor(Math.random() * 1e6))
 const MEGABYTES = 256
+/** Beside the kill. */
+const OTHERS = 3
 
 /** Where nothing can be mounted, a disk can't be filled: those two faults are left out, and it is said. */
 function manualRounds(): Pick<RoundsOptions, 'faults' | 'disk'> {
   const trial = SmallDisk.mount('tmpfs', 1)
   trial?.remove()
   if (!trial) console.log('nothing can be mounted here (this takes root): no disk is filled')
-  const faults = shuffled(
-    seeded(seed),
-    FAULT_NAMES.filter((name) => trial || !needsDisk(name)),
-  )
+  const random = seeded(seed)
+  const others = FAULT_NAMES.filter((name) => name !== 'killed' && (trial || !needsDisk(name)))
+  const faults = shuffled(random, ['killed', ...shuffled(random, others).slice(0, OTHERS)] as const)
   return trial ? { faults, disk: { kind: 'tmpfs', megabytes: MEGABYTES } } : { faults }
 }
 

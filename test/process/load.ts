@@ -35,6 +35,7 @@ export class Load {
   readonly #options: LoadOptions
   readonly #bodies: Message[][] = []
   #stopping = false
+  #isAbandoned = false
   #workers: Promise<void>[] = []
   #nextId = 0
   readonly messages = new Map<string, Message>()
@@ -61,6 +62,12 @@ export class Load {
   async stop(): Promise<void> {
     this.#stopping = true
     await Promise.all(this.#workers)
+  }
+
+  /** Likewise, and what is not answered by now is not sent again. */
+  abandon(): Promise<void> {
+    this.#isAbandoned = true
+    return this.stop()
   }
 
   async #work(): Promise<void> {
@@ -104,6 +111,7 @@ export class Load {
           return
         }
       } else if (answer !== 503 && answer !== 429) return
+      if (this.#isAbandoned) return
       if (Date.now() > deadline) return void this.faults.push(`a request was turned away for ${PATIENCE_MS} ms`)
       await pause(10 + below(random, 40))
     }

@@ -93,7 +93,7 @@ class PowerRounds {
 
   async end(): Promise<void> {
     await this.#follower.stop()
-    const stopping = this.#load.stop()
+    const stopping = this.#load.abandon()
     await this.#server.end('SIGKILL')
     await this.#others?.end('SIGKILL')
     await stopping

@@ -11,7 +11,7 @@ import { openStore } from '../../src/state/open-store.ts'
 import { below, pick, type Random, seeded } from '../identity/random.ts'
 
 /** TRIBUTARY_FLIPS=2000 for a long run. */
-const FLIPS = Number(process.env.TRIBUTARY_FLIPS ?? 25)
+const FLIPS = Number(process.env.TRIBUTARY_FLIPS ?? 12)
 const WRITES = 150
 const ROWS_PER_WRITE = 10
 const KEYS = 700

@@ -19,7 +19,7 @@ test(
   async () => {
     const said: string[] = []
     const told: unknown[] = []
-    const load = { history: 800, users: 250, rate: 300, seconds: 3, warmSeconds: 1, lookupsPerSecond: 50, check: true }
+    const load = { history: 800, users: 250, rate: 500, seconds: 3, warmSeconds: 1, lookupsPerSecond: 50, check: true }
     const { results, comparison } = await e2e(
       { ...small, ...load },
       { say: (line) => said.push(line), tell: (figures) => told.push(figures) },
@@ -28,7 +28,7 @@ test(
     expect(comparison).toMatchObject({ ok: true, missing: 0, extra: 0 })
     expect(comparison?.memberships).toBeGreaterThan(300)
     const [whole, latency, lookup] = results
-    expect(whole).toMatchObject({ name: 'e2e', refused: 0, rate: 300 })
+    expect(whole).toMatchObject({ name: 'e2e', refused: 0, rate: 500 })
     expect(whole?.profiles).toBeGreaterThan(200)
     expect(whole?.journalBytesPerEvent).toBeGreaterThan(50)
     expect(whole?.cpuUsPerEvent).toBeGreaterThan(whole?.mainThreadCpuUsPerEvent as number)

@@ -6,8 +6,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const MAIN = join(import.meta.dirname, '../../src/main.ts')
-/** Compiling the sources is half of what a start costs. Filled by servers that end in good order. */
-const COMPILE_CACHE = join(tmpdir(), 'tributary-compile-cache')
 const START_LIMIT_MS = 60_000
 /** Of its log lines, the last so many characters are kept for the report of a failure. */
 const KEPT_CHARACTERS = 20_000
@@ -51,7 +49,6 @@ export class ServerProcess {
   constructor(dataDir: string, flags: readonly string[] = [], node: NodeOptions = {}) {
     // Neither the options of an installation nor a tributary.yaml concern the tests.
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TRIBUTARY_')))
-    env.NODE_COMPILE_CACHE ??= COMPILE_CACHE
     const argv = [...(node.argv ?? []), MAIN, 'start', '--port', '0', '--data-dir', dataDir, '--log-level', 'warn', ...flags]
     const child = spawn(process.execPath, argv, { cwd: tmpdir(), env: { ...env, ...node.env }, stdio: ['ignore', 'pipe', 'pipe'] })
     this.#child = child

@@ -32,7 +32,7 @@ export const ERRORS = {
   disk_full: { status: 429, hint: 'Free disk space falls below minFreeBytes; make room.' },
   shutting_down: { status: 503, hint: 'The server is stopping; retry against its successor.' },
   position_timeout: { status: 503, hint: 'The write was not applied within the time limit; retry the read.' },
-  partition_stopped: { status: 503, hint: 'A partition has stopped after a broken invariant; see the log and /v1/status.' },
+  partition_stopped: { status: 503, hint: 'A partition has stopped; /v1/status and the log say why.' },
   fenced: { status: 503, hint: 'Another process has taken the partition over; retry, it answers now.' },
   not_ready: { status: 503, hint: 'The engine is still starting.' },
   internal: { status: 500, hint: 'This is a fault of the server; see its log.' },

@@ -5,6 +5,7 @@
 // 2. The barrier's row has its journal position and the row `withMark` as of then: replaying the journal from there repairs the store.
 // 3. The boot's row is written with every mark, so with the first one after that replay. Until then the barrier is what counts,
 //    after a kill too.
+import { invariant } from '../core/assert.ts'
 import { fromBinary, sortable, toBinary, unsortable } from '../core/bytes.ts'
 import type { Store, StoreBatch } from './store.ts'
 
@@ -80,7 +81,13 @@ function decodeBarrier(row: Buffer): { position: number; value: Buffer | undefin
   return { position: decodePosition(row.subarray(0, POSITION_BYTES)) - 1, value: value.length === 0 ? undefined : value }
 }
 
-export function encodePosition(position: number): Buffer {
+/** The row of a mark: there is none for "nothing", -1. */
+export function markOf(position: number): Buffer | undefined {
+  return position < 0 ? undefined : encodePosition(position)
+}
+
+function encodePosition(position: number): Buffer {
+  invariant(position >= 0, 'a position that is written is one of the journal')
   return fromBinary(sortable(position, POSITION_BYTES))
 }
 

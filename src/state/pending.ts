@@ -12,7 +12,7 @@
 //    one wanted to come): then it is deleted there. Keys that `drop` accepts are put once only.
 // 5. The row `withMark` is in the store exactly as of the mark, whatever waits in memory: it says where replaying begins.
 import { invariant } from '../core/assert.ts'
-import { APPLIED_KEY, APPLYING_KEY, BARRIER_KEY, BOOT_KEY, barrierOf, encodePosition, type Marks, readMarks } from './marks.ts'
+import { APPLIED_KEY, APPLYING_KEY, BARRIER_KEY, BOOT_KEY, barrierOf, markOf, type Marks, readMarks } from './marks.ts'
 import { MergedScan } from './merged-scan.ts'
 import { RowBlock } from './row-block.ts'
 import { type Grouping, type KeyRange, type PendingRow, RowMap, UNKNOWN } from './row-map.ts'
@@ -206,7 +206,7 @@ export class PendingRows {
 
   async #drain(frozen: RowMap, position: number, dead: { drop: Drop; mayBeStored: boolean }): Promise<void> {
     const { sliceRows, sliceBytes, withMark } = this.#options
-    const aim: PendingRow = [APPLYING_KEY, encodePosition(Math.max(position, this.#tornThrough))]
+    const aim: PendingRow = [APPLYING_KEY, markOf(Math.max(position, this.#tornThrough))]
     let isBegun = frozen.ranges.length > 0
     if (isBegun) await this.#store.write({ puts: [aim], deletedRanges: frozen.ranges })
     let slice: PendingRow[] = []
@@ -232,7 +232,7 @@ export class PendingRows {
     }
     const marked = withMark === undefined ? UNKNOWN : frozen.get(withMark)
     if (withMark !== undefined && marked !== UNKNOWN) slice.push([withMark, marked])
-    slice.push([APPLIED_KEY, encodePosition(position)])
+    slice.push([APPLIED_KEY, markOf(position)])
     const { bootId } = this.#options
     if (bootId !== undefined) slice.push([BOOT_KEY, Buffer.from(bootId)])
     await this.#store.write({ puts: slice })

@@ -56,3 +56,20 @@ test('an apply that is torn leaves it where the mark is', async () => {
     expect(await stored(store)).toEqual([0, '0'])
   }
 })
+
+test('a store that is good for nothing after power loss is closed as one that is good for nothing', async () => {
+  const store = new MemoryStore()
+  const before = await PendingRows.open(store, { withMark: STATE, bootId: 'first' })
+  before.commit(0, [[STATE, bytes('0')]])
+  await before.apply(0)
+  // Another boot, before any barrier, and the journal has lost its end as well.
+  const after = await PendingRows.open(store, { withMark: STATE, bootId: 'second' })
+  expect(after.appliedPosition()).toBe(-1)
+  await after.apply(-1)
+  const again = await PendingRows.open(store, { withMark: STATE, bootId: 'second' })
+  expect(again.appliedPosition()).toBe(-1)
+  expect(await again.getMany([STATE])).toEqual([undefined])
+  again.commit(0, [[STATE, bytes('1')]])
+  await again.apply(0)
+  expect(await stored(store)).toEqual([0, '1'])
+})

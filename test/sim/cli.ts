@@ -1,7 +1,10 @@
 // npm run sim -- --seeds N --seed S --steps K [--shrink]     so many seeds from S on, with K actions each
+// npm run sim -- --owners --seeds N --seed S                 the same of worlds with several owners
 // npm run sim -- --planted                                   every planted bug, each within its number of seeds
 import { parseArgs } from 'node:util'
 import { Coverage } from './coverage.ts'
+import { runOwnersSeed } from './owners/run.ts'
+import { SEEN } from './owners/world.ts'
 import { hunt } from './planted/hunt.ts'
 import { PLANTED } from './planted/planted.ts'
 import { ACTIONS, runPlan, runSeed } from './run.ts'
@@ -43,6 +46,27 @@ async function runSeeds({ first, seeds, actions, isShrinking }: Flags): Promise<
   return failures
 }
 
+async function runOwnersSeeds({ first, seeds }: Flags): Promise<number> {
+  const seen = new Map<string, number>(SEEN.map((name) => [name, 0]))
+  const began = performance.now()
+  let [steps, events, transitions, failures, done] = [0, 0, 0, 0, 0]
+  for (let seed = first; seed < first + seeds && failures < FAILURES_TOLD; seed++) {
+    const outcome = await runOwnersSeed(seed)
+    steps += outcome.steps
+    events += outcome.events
+    transitions += outcome.transitions
+    done++
+    for (const [name, hits] of outcome.seen) seen.set(name, (seen.get(name) ?? 0) + hits)
+    if (!outcome.broken) continue
+    failures++
+    console.log(`seed ${seed}: invariant ${outcome.broken.invariant}: ${outcome.broken.what.slice(0, 1500)}`)
+  }
+  console.log([...seen].map(([name, hits]) => `${String(hits).padStart(9)}  ${name}`).join('\n'))
+  const seconds = ((performance.now() - began) / 1000).toFixed(0)
+  console.log(`${done} seeds in ${seconds} s, ${steps} steps, ${events} events, ${transitions} transitions: ${failures} failures`)
+  return failures
+}
+
 async function runPlanted(): Promise<number> {
   let caught = 0
   for (const bug of PLANTED) {
@@ -64,7 +88,9 @@ const { values } = parseArgs({
     steps: { type: 'string', default: String(ACTIONS) },
     shrink: { type: 'boolean', default: false },
     planted: { type: 'boolean', default: false },
+    owners: { type: 'boolean', default: false },
   },
 })
 const flags = { first: Number(values.seed), seeds: Number(values.seeds), actions: Number(values.steps), isShrinking: values.shrink }
-process.exitCode = (values.planted ? await runPlanted() : await runSeeds(flags)) > 0 ? 1 : 0
+const failures = values.planted ? await runPlanted() : await (values.owners ? runOwnersSeeds(flags) : runSeeds(flags))
+process.exitCode = failures > 0 ? 1 : 0

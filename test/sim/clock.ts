@@ -1,6 +1,6 @@
 // The machine's clock of a simulation: moves when the scheduler says so. Wall and monotonic time are two things: the former may be set.
 //
-// 1. A timer that fell due while time leapt runs late, and once, as on a machine that slept.
+// 1. A timer that fell due while time leapt, or its process was frozen, runs late, and once, as on a machine that slept.
 import type { Clock } from '../../src/core/clock.ts'
 
 interface Timer {
@@ -13,6 +13,7 @@ export class SimClock {
   #monotonic = 0
   #wallOffset: number
   #timers: Timer[] = []
+  readonly #frozen = new Set<object>()
   /** The highest reading of the wall clock ever. */
   highest: number
 
@@ -23,6 +24,10 @@ export class SimClock {
 
   now(): number {
     return this.#monotonic + this.#wallOffset
+  }
+
+  get monotonicMs(): number {
+    return this.#monotonic
   }
 
   /** The clock as a process sees it. */
@@ -44,17 +49,28 @@ export class SimClock {
     this.#timers = this.#timers.filter((t) => t.owner !== owner)
   }
 
+  /** Its timers wait (1). */
+  freeze(owner: object): void {
+    this.#frozen.add(owner)
+  }
+
+  thaw(owner: object): void {
+    this.#frozen.delete(owner)
+  }
+
   /** How long until the next timer, if there is one. */
   untilNext(): number | undefined {
-    if (this.#timers.length === 0) return undefined
-    return Math.max(0, Math.min(...this.#timers.map((t) => t.due)) - this.#monotonic)
+    let next = Number.POSITIVE_INFINITY
+    for (const { due, owner } of this.#timers) if (due < next && !this.#frozen.has(owner)) next = due
+    return next === Number.POSITIVE_INFINITY ? undefined : Math.max(0, next - this.#monotonic)
   }
 
   leap(ms: number): void {
     this.#monotonic += ms
     this.highest = Math.max(this.highest, this.now())
-    const due = this.#timers.filter((t) => t.due <= this.#monotonic).sort((a, b) => a.due - b.due)
-    this.#timers = this.#timers.filter((t) => t.due > this.#monotonic)
+    const isDue = (t: Timer): boolean => t.due <= this.#monotonic && !this.#frozen.has(t.owner)
+    const due = this.#timers.filter(isDue).sort((a, b) => a.due - b.due)
+    this.#timers = this.#timers.filter((t) => !isDue(t))
     for (const { run } of due) run()
   }
 

@@ -99,8 +99,8 @@ export class SimLog {
     }
   }
 
-  readerOf(inner: LogReader): LogReader {
-    const { scheduler, owner } = this.#setup
+  readerOf(inner: LogReader, owner: object = this.#setup.owner): LogReader {
+    const { scheduler } = this.#setup
     const inTurn = async <T>(what: string, read: () => Promise<T>): Promise<T> => {
       await scheduler.wait(what, owner)
       return read()
@@ -176,14 +176,22 @@ export class Disk {
   }
 
   #store(partition: number, snapshot: MemorySnapshot | undefined): MemoryStore {
-    const { scheduler, owner } = this.setup
-    const store = new MemoryStore(snapshot)
-    store.faults.beforeRead = () => scheduler.wait(`store ${partition} read`, owner)
-    store.faults.beforeWrite = () => scheduler.wait(`store ${partition} write`, owner, `store ${partition} writes`)
-    store.faults.afterWrite = () => scheduler.wait(`store ${partition} written`, owner)
-    store.faults.beforeSync = () => scheduler.wait(`store ${partition} sync`, owner)
-    return store
+    return simStore(partition, this.setup, snapshot)
   }
+}
+
+/** A store whose every answer waits for its turn. */
+export function simStore(
+  partition: number,
+  { scheduler, owner }: Pick<DiskSetup, 'scheduler' | 'owner'>,
+  snapshot: MemorySnapshot | undefined,
+): MemoryStore {
+  const store = new MemoryStore(snapshot)
+  store.faults.beforeRead = () => scheduler.wait(`store ${partition} read`, owner)
+  store.faults.beforeWrite = () => scheduler.wait(`store ${partition} write`, owner, `store ${partition} writes`)
+  store.faults.afterWrite = () => scheduler.wait(`store ${partition} written`, owner)
+  store.faults.beforeSync = () => scheduler.wait(`store ${partition} sync`, owner)
+  return store
 }
 
 function leftOf({ name, log }: SimLog, { keep }: DiskCrash, { random }: Scheduler): CrashOptions {

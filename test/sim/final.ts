@@ -29,7 +29,7 @@ export async function finish(world: World): Promise<void> {
   checkRest(world)
   const replay = replayOf(world)
   checkCounted(world)
-  checkTransitions(world, replay)
+  checkTransitions(world, { changes: changesOf(world), replay })
   checkMerges(world, replay)
   checkLetters(world)
   await checkViews(world, replay)
@@ -56,8 +56,12 @@ function checkRest({ process, fail }: World): void {
   }
 }
 
+function changesOf({ process }: World): DefinitionChange[] {
+  return process.disk.definitions.all.map(({ payload }) => JSON.parse(payload.toString('utf8')) as DefinitionChange)
+}
+
 function replayOf(world: World): Replay {
-  const changes = world.process.disk.definitions.all.map(({ payload }) => JSON.parse(payload.toString('utf8')) as DefinitionChange)
+  const changes = changesOf(world)
   const replay = new Replay(world.model.history, changes)
   replay.advance(world.plan.layout.clock === 'manual' ? world.manualNow : world.clock.now())
   for (const { version, publicId } of replay.living)
@@ -68,7 +72,7 @@ function replayOf(world: World): Replay {
 }
 
 /** (1), for all that was accepted. */
-function checkCounted({ model, fail }: World): void {
+export function checkCounted({ model, fail }: Pick<World, 'model' | 'fail'>): void {
   for (const [hash, [record]] of model.accepted) {
     const isPoison = record?.messageId.startsWith('poison')
     if (!isPoison && !model.counted.has(hash)) fail(1, `${record?.messageId} is accepted and never counted`)
@@ -82,9 +86,12 @@ type Line = Pick<Foretold, 'profile' | 'segment' | 'seq' | 'transition' | 'at'> 
 const lineOf = (t: Line): string =>
   `${t.profile} ${t.segment} ${String(t.seq).padStart(3, '0')} ${t.transition} at ${t.at} by ${t.cause} ${t.causeId ?? ''}`
 
-function checkTransitions({ model, process, fail }: World, replay: Replay): void {
-  const ids = process.disk.definitions.all.map(({ payload }) => JSON.parse(payload.toString('utf8')) as DefinitionChange)
-  const numbers = [...new Set(ids.map((change) => ('put' in change ? change.put.id : change.delete)))]
+/** (9) */
+export function checkTransitions(
+  { model, fail }: Pick<World, 'model' | 'fail'>,
+  { changes, replay }: { readonly changes: readonly DefinitionChange[]; readonly replay: Replay },
+): void {
+  const numbers = [...new Set(changes.map((change) => ('put' in change ? change.put.id : change.delete)))]
   const seen = model
     .transitions()
     .map((t) =>

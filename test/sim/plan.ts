@@ -4,6 +4,7 @@
 // 1. Swarm: each plan switches a random subset of the faults on, so that rare combinations of few get their turn.
 import type { Where } from '../../src/operators/definition.ts'
 import { below, pick, type Random, seeded } from '../identity/random.ts'
+import type { DiskCrash } from './disk.ts'
 import { type Crowd, drawMessage, drawWhere, type Message } from './workload.ts'
 
 /** Where the process may be killed: at the awaited operation that marks the step of the loop. */
@@ -28,6 +29,10 @@ export const CRASH_POINTS = [
   'anywhere',
 ] as const
 export type CrashPoint = (typeof CRASH_POINTS)[number]
+/** Passed so seldom that they are asked for more often. */
+const RARE: readonly CrashPoint[] = ['half relayed', 'exchange on its way', 'confirmation on its way']
+const SELDOM: readonly CrashPoint[] = ['before relay', 'relayed, not recorded', 'definition unsynced', 'in barrier']
+const WEIGHED: readonly CrashPoint[] = [...CRASH_POINTS, ...SELDOM, ...SELDOM, ...RARE, ...RARE, ...RARE, ...RARE]
 
 export const FAULTS = [
   'crash',
@@ -130,6 +135,8 @@ const HOLDS: readonly (readonly [Fault, string])[] = [
   ['slow store', 'store'],
   ['delayed exchange', 'post'],
 ]
+/** Of the faults of a plan that has crashes. */
+const CRASH_SHARE = 0.5
 const SEGMENTS = ['s0', 's1', 's2', 's3']
 const LOGS = ['events', 'journal', 'definitions', 'transitions', 'merges']
 
@@ -179,7 +186,9 @@ class Drawing {
   #fault(): Doing | undefined {
     const on = FAULTS.filter((fault) => this.#faults.has(fault))
     if (on.length === 0) return undefined
-    return this.#doingOf(pick(this.#random, on))
+    // Of crashes there are eighteen kinds.
+    const crashes = on.filter((fault) => fault === 'crash' || fault === 'power failure')
+    return this.#doingOf(pick(this.#random, crashes.length > 0 && this.#random() < CRASH_SHARE ? crashes : on))
   }
 
   #doingOf(fault: Fault): Doing | undefined {
@@ -189,7 +198,7 @@ class Drawing {
     switch (fault) {
       case 'crash':
       case 'power failure':
-        return { do: 'crash', at: pick(random, CRASH_POINTS), power: fault === 'power failure' }
+        return { do: 'crash', at: pick(random, WEIGHED), power: fault === 'power failure' }
       case 'log write fails':
       case 'log sync fails':
         return { do: 'failLog', log: pick(random, LOGS), how: fault === 'log sync fails' ? 'sync' : 'write' }
@@ -208,7 +217,7 @@ class Drawing {
       case 'clock set ahead':
         return { do: 'setWall', byMs: pick(random, [1, 10, 100, 1000]) }
       case 'old store':
-        return { do: 'oldStore', isEmpty: random() < 0.3 }
+        return { do: 'oldStore', isEmpty: random() < 0.6 }
       case 'repeated message':
         return { do: 'repeat', nth: below(random, 100) }
       case 'definition edits':
@@ -220,6 +229,24 @@ class Drawing {
       default:
         return undefined
     }
+  }
+}
+
+/** What is left of logs at a crash that is to show something. */
+export function keepOf(at: CrashPoint): Pick<DiskCrash, 'keep'> {
+  switch (at) {
+    case 'before commit':
+      return { keep: { log: 'journal', records: 'none', torn: false } }
+    case 'commit torn':
+      return { keep: { log: 'journal', records: 'some', torn: true } }
+    case 'commit durable, answer lost':
+      return { keep: { log: 'journal', records: 'all', torn: false } }
+    case 'before relay':
+      return { keep: { log: 'transitions', records: 'none', torn: false } }
+    case 'half relayed':
+      return { keep: { log: 'transitions', records: 'some', torn: false } }
+    default:
+      return {}
   }
 }
 

@@ -1,9 +1,11 @@
-// The simulator can fail: it finds each planted bug within its stated number of seeds.
+// The simulator can fail: it finds each planted bug within its stated number of seeds. Those that take long are in planted.long.test.ts.
 import { expect, test } from 'vitest'
 import { hunt } from './planted/hunt.ts'
-import { PLANTED } from './planted/planted.ts'
+import { PLANTED, QUICK_SEEDS } from './planted/planted.ts'
 
-test.each(PLANTED.map((bug) => [bug.name, bug] as const))('it is found that %s', { timeout: 120_000 }, async (_, bug) => {
+const quick = PLANTED.filter((bug) => bug.seeds <= QUICK_SEEDS)
+
+test.each(quick.map((bug) => [bug.name, bug] as const))('it is found that %s', { timeout: 120_000 }, async (_, bug) => {
   const found = await hunt(bug)
   expect(found, `found within ${bug.seeds} seeds`).toBeDefined()
 })

@@ -3,7 +3,7 @@
 //
 // 1. Ports of one lane run in the order in which they came (messages of a channel); lanes know no order among each other.
 // 2. Between two ports all microtasks run out, so a state of the world is a function of the seed and the number of steps.
-// 3. Ports of a process that has died never run.
+// 3. Ports of a process that has died never run, those of one that is frozen not before it thaws.
 import { must } from '../../src/core/assert.ts'
 import { below, type Random, seeded } from '../identity/random.ts'
 
@@ -24,6 +24,8 @@ export class Scheduler {
   last = ''
   #lanes = new Map<string, Port[]>()
   #holds: { readonly prefix: string; readonly until: number }[] = []
+  readonly #frozen = new Set<object>()
+  readonly #dead = new WeakSet<object>()
   #nextLane = 0
 
   constructor(seed: number, keepsTrail: boolean) {
@@ -33,6 +35,8 @@ export class Scheduler {
 
   /** Queues a port; without a lane it is in nobody's order. */
   add(name: string, owner: object, run: () => void, lane = `${name}#${this.#nextLane++}`): void {
+    // What others still have for it finds nobody (3).
+    if (this.#dead.has(owner)) return
     const ports = this.#lanes.get(lane)
     if (ports) ports.push({ name, owner, run })
     else this.#lanes.set(lane, [{ name, owner, run }])
@@ -55,6 +59,7 @@ export class Scheduler {
 
   /** The owner has died (3). */
   forget(owner: object): void {
+    this.#dead.add(owner)
     for (const [lane, ports] of this.#lanes) {
       const kept = ports.filter((port) => port.owner !== owner)
       if (kept.length === 0) this.#lanes.delete(lane)
@@ -62,8 +67,23 @@ export class Scheduler {
     }
   }
 
+  /** Nothing of this owner runs (3). */
+  freeze(owner: object): void {
+    this.#frozen.add(owner)
+  }
+
+  thaw(owner: object): void {
+    this.#frozen.delete(owner)
+  }
+
   get isEmpty(): boolean {
-    return this.#lanes.size === 0
+    return this.#awake().length === 0
+  }
+
+  /** Lanes whose turn it could be. */
+  #awake(): string[] {
+    if (this.#frozen.size === 0) return [...this.#lanes.keys()]
+    return [...this.#lanes].filter(([, ports]) => !this.#frozen.has(must(ports[0], 'a lane has a port').owner)).map(([lane]) => lane)
   }
 
   isPending(prefix: string): boolean {
@@ -94,9 +114,10 @@ export class Scheduler {
 
   #draw(): string | undefined {
     if (this.#holds.length > 0) this.#holds = this.#holds.filter((hold) => hold.until > this.steps)
-    const free: string[] = []
-    for (const [lane, ports] of this.#lanes) if (!this.#isHeld(must(ports[0], 'a lane has a port'))) free.push(lane)
-    const lanes = free.length > 0 ? free : [...this.#lanes.keys()]
+    const awake = this.#awake()
+    const free =
+      this.#holds.length === 0 ? awake : awake.filter((lane) => !this.#isHeld(must(this.#lanes.get(lane)?.[0], 'a lane has a port')))
+    const lanes = free.length > 0 ? free : awake
     return lanes[below(this.random, lanes.length)]
   }
 

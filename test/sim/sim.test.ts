@@ -1,12 +1,15 @@
 // Simulated worlds: some fixed seeds, and one more each time; a seed replays exactly.
 import { expect, test } from 'vitest'
 import { freshSeed } from '../engine/runs.ts'
+import { runOwnersSeed } from './owners/run.ts'
 import { drawPlan } from './plan.ts'
 import { ACTIONS, type Outcome, runPlan, runSeed } from './run.ts'
 import { storyOf } from './story.ts'
 
 const FIXED = 40
 const FRESH = 10
+const OWNERS_FIXED = 15
+const OWNERS_FRESH = 5
 
 async function expectSound(seed: number): Promise<Outcome> {
   const outcome = await runSeed(seed)
@@ -35,4 +38,24 @@ test('a plan is plain data: written down and read back it takes the same steps',
   const plan = drawPlan(5, ACTIONS)
   const [one, other] = [await runPlan(plan), await runPlan(JSON.parse(JSON.stringify(plan)))]
   expect(other.hash).toBe(one.hash)
+})
+
+async function expectOwnersSound(seed: number): Promise<void> {
+  const { broken, trail } = await runOwnersSeed(seed, true)
+  if (broken)
+    throw new Error(`seed ${seed} of several owners: invariant ${broken.invariant}: ${broken.what}\n${trail.slice(-40).join('\n')}`)
+}
+
+test(`seeds 1 to ${OWNERS_FIXED} of several owners break no invariant`, { timeout: 120_000 }, async () => {
+  for (let seed = 1; seed <= OWNERS_FIXED; seed++) await expectOwnersSound(seed)
+})
+
+test(`${OWNERS_FRESH} seeds from ${fresh} on of several owners break no invariant`, { timeout: 120_000 }, async () => {
+  for (let seed = fresh; seed < fresh + OWNERS_FRESH; seed++) await expectOwnersSound(seed)
+})
+
+test('two runs of one seed of several owners take the same steps', { timeout: 60_000 }, async () => {
+  const [one, other] = [await runOwnersSeed(7), await runOwnersSeed(7)]
+  expect(other.hash).toBe(one.hash)
+  expect(other.steps).toBe(one.steps)
 })

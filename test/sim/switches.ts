@@ -8,6 +8,10 @@ export const switches = {
   trustsOutputs: false,
   /** Messages between partitions are confirmed on arrival. */
   confirmsEarly: false,
+  /** An owner of a claimed journal takes the answer to an append for the truth. */
+  trustsAppends: false,
+  /** An owner of a claimed journal passes over the claims of others. */
+  ignoresClaims: false,
   /** The engine knows no limits of identifiers. */
   forgetsGuards: false,
 }

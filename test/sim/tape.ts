@@ -58,22 +58,27 @@ export interface Tapped {
 export class Tape {
   readonly tapped: Tapped
   #taken: Taken[] = []
+  /** Several processes have tasks of one partition: each root is looked for in the memory of its own (2). */
+  readonly #taskOf = new WeakMap<Executor, Task>()
 
   constructor(tapped: Tapped) {
     this.tapped = tapped
   }
 
   take(executor: Executor, root: Root, op: (p: Profile) => Op): void {
-    const { task, profile } = this.profileOf(root)
+    const { task, profile } = this.#profileOf(executor, root)
     const { claim, n } = task.state
     this.#taken.push({ op: op(profile), executor, partition: task.partition, claim, n: n + 1 })
   }
 
-  profileOf(root: Root): { task: Task; profile: Profile } {
-    for (const task of this.tapped.tasks()) {
+  #profileOf(executor: Executor, root: Root): { task: Task; profile: Profile } {
+    const own = this.#taskOf.get(executor)
+    for (const task of own ? [own] : this.tapped.tasks()) {
       if (homeOf(root.key, task.limits.partitions) !== task.partition) continue
       const profile = task.memory.row(root.key)
-      if (profile instanceof Profile && profile.root === root) return { task, profile }
+      if (!(profile instanceof Profile && profile.root === root)) continue
+      this.#taskOf.set(executor, task)
+      return { task, profile }
     }
     throw new Error('a root that is worked on is in the memory of a living task')
   }

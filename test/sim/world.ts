@@ -20,7 +20,7 @@ import type { Coverage } from './coverage.ts'
 import { Disk, type DiskCrash } from './disk.ts'
 import { exceeds } from './guards.ts'
 import { type Broken, type InvariantNumber, Model } from './model.ts'
-import type { Action, CrashPoint, Plan } from './plan.ts'
+import { type Action, type CrashPoint, keepOf, type Plan } from './plan.ts'
 import { type ProcessSetup, SimProcess } from './process.ts'
 import { Scheduler, turn } from './scheduler.ts'
 import { switches } from './switches.ts'
@@ -49,6 +49,8 @@ interface SentMessage {
 
 /** Steps in which everything must come to rest. */
 const STEPS_TO_REST = 20_000
+/** For so long blocks wait for others, or for a crash. */
+const STEPS_HELD = 30
 /** How often time goes on although something could happen first. */
 const TICK_SHARE = 0.04
 /** Codes of answers that the end of a process gives. */
@@ -67,7 +69,7 @@ export class World {
   manualNow = START_MS
   #asks: Ask[] = []
   #positions: string[] = []
-  #trap: { readonly at: CrashPoint; readonly power: boolean } | undefined
+  #trap: { readonly at: CrashPoint; readonly power: boolean; readonly from: number } | undefined
   /** A fault explains the trouble that this life gets into. */
   #isExcused = false
   #snapshots: MemorySnapshot[][] = []
@@ -163,8 +165,7 @@ export class World {
       case 'settle':
         return this.settle()
       case 'crash':
-        this.#trap = action
-        return
+        return this.#setTrap(action)
       case 'hold':
         this.coverage.hit(action.what)
         return this.scheduler.hold(action.prefix, action.steps)
@@ -173,6 +174,13 @@ export class World {
       default:
         return this.#disturb(action)
     }
+  }
+
+  #setTrap({ at, power }: { readonly at: CrashPoint; readonly power: boolean }): void {
+    const isOfRelay = at === 'half relayed' || at === 'before relay'
+    // Several blocks are on their way only if none gets there for a while.
+    if (isOfRelay) this.scheduler.hold('sync transitions', 2 * STEPS_HELD)
+    this.#trap = { at, power, from: this.scheduler.steps + (at === 'before relay' ? STEPS_HELD : 0) }
   }
 
   #disturb(action: Action): void {
@@ -235,7 +243,7 @@ export class World {
       await turn()
     } else await this.scheduler.step()
     this.#check()
-    if (this.#trap && this.#isAt(this.#trap.at)) this.#crash(this.#trap)
+    if (this.#trap && this.scheduler.steps >= this.#trap.from && this.#isAt(this.#trap.at)) this.#crash(this.#trap)
     else if (this.process.hasTrouble) this.#startAnew()
   }
 
@@ -468,24 +476,6 @@ export class World {
       if (steps > STEPS_TO_REST) this.fail(10, 'time does not pass, so much is to be done')
       await this.#step()
     }
-  }
-}
-
-/** What is left of logs at a crash that is to show something. */
-function keepOf(at: CrashPoint): Pick<DiskCrash, 'keep'> {
-  switch (at) {
-    case 'before commit':
-      return { keep: { log: 'journal', records: 'none', torn: false } }
-    case 'commit torn':
-      return { keep: { log: 'journal', records: 'some', torn: true } }
-    case 'commit durable, answer lost':
-      return { keep: { log: 'journal', records: 'all', torn: false } }
-    case 'before relay':
-      return { keep: { log: 'transitions', records: 'none', torn: false } }
-    case 'half relayed':
-      return { keep: { log: 'transitions', records: 'some', torn: false } }
-    default:
-      return {}
   }
 }
 

@@ -1,5 +1,6 @@
 // Looks for a planted bug, seed by seed. Owns nothing.
 import type { Broken } from '../model.ts'
+import { runOwnersSeed } from '../owners/run.ts'
 import { runSeed } from '../run.ts'
 import type { Planted } from './planted.ts'
 
@@ -15,7 +16,7 @@ export async function hunt(bug: Planted): Promise<Catch | undefined> {
   const undo = bug.plant()
   try {
     for (let seed = 1; seed <= bug.seeds; seed++) {
-      const { broken } = await runSeed(seed)
+      const { broken } = await (bug.isOfOwners ? runOwnersSeed(seed) : runSeed(seed))
       if (broken) return { seed, broken, tried: seed }
     }
     return undefined

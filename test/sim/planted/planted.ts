@@ -9,10 +9,12 @@ import { OutputStream } from '../../../src/engine/outputs.ts'
 import { Shared } from '../../../src/engine/shared.ts'
 import { Task } from '../../../src/engine/task.ts'
 import { Timers } from '../../../src/engine/timers.ts'
+import { ClaimedLog } from '../../../src/log/claimed-log.ts'
 import { count } from '../../../src/operators/count.ts'
 import { APPLIED_KEY, APPLYING_KEY } from '../../../src/state/marks.ts'
 import { MemoryStore } from '../../../src/state/memory-store.ts'
 import { PendingRows } from '../../../src/state/pending.ts'
+import { RowCache } from '../../../src/state/row-cache.ts'
 import { RowMap } from '../../../src/state/row-map.ts'
 import { switches } from '../switches.ts'
 
@@ -20,9 +22,14 @@ export interface Planted {
   readonly name: string
   /** It must be found within so many seeds, from 1 on. */
   readonly seeds: number
+  /** It shows only where several processes claim the same partitions. */
+  readonly isOfOwners?: true
   /** Returns what undoes it. */
   plant(): () => void
 }
+
+/** What takes more seeds is looked for in the long mode only. */
+export const QUICK_SEEDS = 300
 
 /** Replaces a method; `make` is given the real one. */
 function replace<T extends object, K extends keyof T>(target: T, name: K, make: (real: T[K]) => T[K]): () => void {
@@ -225,6 +232,27 @@ export const PLANTED: readonly Planted[] = [
     seeds: 30,
     plant: () => replace(Memory.prototype, 'clear', () => () => undefined),
   },
+  {
+    name: 'rows are evicted before they are durable',
+    seeds: 20,
+    plant: () =>
+      replace(
+        RowCache.prototype,
+        'evict',
+        (real) =>
+          function (this: RowCache, budgetBytes) {
+            real.call(this, budgetBytes, 2 ** 30)
+          },
+      ),
+  },
+  { name: 'an append that was not read back is trusted', seeds: 60, isOfOwners: true, plant: turned('trustsAppends') },
+  {
+    name: 'what leaves does not wait until ownership was seen',
+    seeds: 60,
+    isOfOwners: true,
+    plant: () => replace(ClaimedLog.prototype, 'owned', () => () => undefined),
+  },
+  { name: 'a newer claim is ignored', seeds: 20, isOfOwners: true, plant: turned('ignoresClaims') },
   { name: 'the guards are not asked', seeds: 60, plant: turned('forgetsGuards') },
   {
     name: 'leaves are not repointed to who takes them over, but dropped',

@@ -12,7 +12,7 @@
 //    one wanted to come): then it is deleted there. Keys that `drop` accepts are put once only.
 // 5. The row `withMark` is in the store exactly as of the mark, whatever waits in memory: it says where replaying begins.
 import { invariant } from '../core/assert.ts'
-import { APPLIED_KEY, APPLYING_KEY, BARRIER_KEY, BOOT_KEY, barrierOf, markOf, type Marks, readMarks } from './marks.ts'
+import { APPLIED_KEY, APPLYING_KEY, BARRIER_KEY, BOOT_KEY, barrierOf, type Marks, markOf, readMarks } from './marks.ts'
 import { MergedScan } from './merged-scan.ts'
 import { RowBlock } from './row-block.ts'
 import { type Grouping, type KeyRange, type PendingRow, RowMap, UNKNOWN } from './row-map.ts'

@@ -6,8 +6,8 @@
 // 3. Decoded are the rows that the batch at hand has asked for, and busy roots; the others are bytes, which cost a million profiles
 //    no garbage collection. A row is decoded anew by the batch that wants it: profiles decode lazily (profile.ts).
 import { must } from '../core/assert.ts'
-import { Reader, Writer } from '../core/bytes.ts'
-import { type IdentifierKey, PROFILE_KEY_BYTES, type ProfileKey } from '../core/identifier.ts'
+import type { IdentifierKey, ProfileKey } from '../core/identifier.ts'
+import { decodeLeaf, encodeLeaf } from '../identity/codec.ts'
 import type { Leaf } from '../identity/root.ts'
 import { RowCache } from '../state/row-cache.ts'
 import type { Span } from '../state/row-table.ts'
@@ -30,7 +30,6 @@ export class Memory {
   readonly #rows = new RowCache()
   readonly #leaves = new RowCache()
   readonly #span: Span = { bytes: NO_BYTES, from: 0, to: 0 }
-  readonly #w = new Writer(64)
   #lastKey: ProfileKey | undefined
   #lastRow: RowEntry | undefined
   /** Commits up to here are durable, as of the last eviction: what is loaded is at least so. */
@@ -86,7 +85,7 @@ export class Memory {
   /** Takes in what the store has, unless something newer is here. */
   load(key: ProfileKey, value: Buffer | undefined): void {
     if (this.hasRow(key)) return
-    this.#rows.put(key, value && { bytes: value, from: 0, to: value.length }, this.#durableN)
+    this.#rows.put(key, value && whole(value), this.#durableN)
   }
 
   /** A row was encoded for commit `n`, into these bytes, which are copied. */
@@ -116,7 +115,7 @@ export class Memory {
   }
 
   setGroup(key: ProfileKey, group: number, body: Buffer, n = this.#durableN): void {
-    this.#rows.put(groupKey(key, group), { bytes: body, from: 0, to: body.length }, n)
+    this.#rows.put(groupKey(key, group), whole(body), n)
   }
 
   // ---- leaves
@@ -128,21 +127,17 @@ export class Memory {
   /** Null: nothing is known about it; undefined: there is none. */
   leaf(x: IdentifierKey): Leaf | undefined | null {
     const span = this.#leaves.find(x, this.#span)
-    if (!span) return span
-    const { bytes, from, to } = span
-    const key = bytes.latin1Slice(from, from + PROFILE_KEY_BYTES)
-    return { key, v: to === from + PROFILE_KEY_BYTES ? 1 : new Reader(bytes, from + PROFILE_KEY_BYTES, to).varint() }
+    return span ? decodeLeaf(span.bytes, span.from, span.to) : span
   }
 
-  /** Of commit `n`; absent: as the store has it. */
-  setLeaf(x: IdentifierKey, leaf: Leaf | undefined, n = this.#durableN): void {
-    if (leaf === undefined) {
-      this.#leaves.put(x, undefined, n)
-      return
-    }
-    this.#w.reset().binary(leaf.key)
-    if (leaf.v !== 1) this.#w.varint(leaf.v)
-    this.#leaves.put(x, { bytes: this.#w.view(), from: 0, to: this.#w.length }, n)
+  /** A leaf that the batch of commit `n` has set. */
+  setLeaf(x: IdentifierKey, leaf: Leaf, n: number): void {
+    this.#leaves.put(x, whole(encodeLeaf(leaf)), n)
+  }
+
+  /** Takes in what the store has, unless something newer is here. */
+  loadLeaf(x: IdentifierKey, value: Buffer | undefined): void {
+    if (!this.hasLeaf(x)) this.#leaves.put(x, value && whole(value), this.#durableN)
   }
 
   isLeafAtRest(x: IdentifierKey, durableN: number): boolean {
@@ -171,3 +166,5 @@ export class Memory {
     this.#rows.evict(budgetBytes - Math.min(leavesBytes, this.#leaves.bytes), durableN)
   }
 }
+
+const whole = (bytes: Buffer): Span => ({ bytes, from: 0, to: bytes.length })

@@ -4,7 +4,6 @@
 // 2. Scans (timelines, audit trails) see committed rows only: the task waits for its commits before it asks for one.
 import { must } from '../core/assert.ts'
 import { homeOf, type IdentifierKey, type ProfileKey, profileKey } from '../core/identifier.ts'
-import { decodeLeaf } from '../identity/codec.ts'
 import { rowsOf, smallestOf } from '../identity/messages.ts'
 import type { Batch } from './batch.ts'
 import type { Input, Wanted } from './execute.ts'
@@ -118,13 +117,8 @@ export class Prefetch {
     for (const e of events) e.repeated = values[at++] !== undefined
     // Not `||=`, which would not take the value of a repeat.
     if (generation > 0) for (const e of events) e.repeated = values[at++] !== undefined || e.repeated
-    for (const x of leafList) this.#putLeaf(x, values[at++])
+    for (const x of leafList) this.#task.memory.loadLeaf(x, values[at++])
     for (const key of rowList) this.#task.memory.load(key, values[at++])
-  }
-
-  #putLeaf(x: IdentifierKey, value: Buffer | undefined): void {
-    const { memory } = this.#task
-    if (!memory.hasLeaf(x)) memory.setLeaf(x, value && decodeLeaf(value))
   }
 
   /** Loads profile rows. */

@@ -128,6 +128,7 @@ function isSame(a: Json | undefined, b: Json | undefined): boolean {
   return a === b || (typeof a === 'object' && typeof b === 'object' && JSON.stringify(a) === JSON.stringify(b))
 }
 
+/** Two at most. */
 function traitSources(message: JsonObject): JsonObject[] {
   const sources: JsonObject[] = []
   const context = message.context
@@ -144,10 +145,11 @@ export function applyTraits(profile: Profile, event: EventRecord, message: JsonO
   const { at, sourcePriority } = event
   const tie = event.messageHash.slice(0, 8)
   const sources = traitSources(message)
-  for (const [i, values] of sources.entries()) {
+  const last = sources.at(-1)
+  for (const values of sources) {
     for (const name of Object.keys(values)) {
       // What the event says in two places counts as the last of them has it.
-      if (sources.slice(i + 1).some((later) => Object.hasOwn(later, name))) continue
+      if (last !== undefined && values !== last && Object.hasOwn(last, name)) continue
       const value = values[name]
       if (setTrait(profile, name, { value: value === null ? undefined : value, at, sourcePriority, tie })) changed.push(name)
     }

@@ -51,8 +51,8 @@ export function encodeLeaf({ key, v }: Leaf): Buffer {
   return w.take()
 }
 
-export function decodeLeaf(bytes: Buffer): Leaf {
-  const r = new Reader(bytes)
+export function decodeLeaf(bytes: Buffer, from = 0, to = bytes.length): Leaf {
+  const r = new Reader(bytes, from, to)
   const flags = takeHead(r)
   return { key: r.binary(PROFILE_KEY_BYTES), v: flags & MOVED ? r.varint() : 1 }
 }

@@ -24,7 +24,7 @@ test('hosts may change from one start to the next', { timeout: 60_000 }, async (
   const shape = { n: 0, users: 0, segments: 0, cover: false, partitions: 4, store: 'rocksdb', durability: 'fsync' } as const
   expect(limitsFor({ partitions: 4, hosts: 1 }).partitions).toBe(4)
   try {
-    for (const [round, hosts] of [1, 3, 2].entries()) {
+    for (const [round, hosts] of [1, 3, 3, 2].entries()) {
       const engine = await openBench(dir, { ...shape, hosts })
       if (round === 0) await engine.putSegment('often', { where: { event: 'E', count: { gte: 3 } } })
       await send(engine, round)

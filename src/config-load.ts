@@ -30,6 +30,8 @@ export interface ConfigSources {
 type Raw = { [key: string]: unknown }
 
 const PREFIX = 'TRIBUTARY_'
+/** Options whose values are not to be shown, here or below. */
+const SECRET = /^(keys|kafka\.sasl|kafka\.secret|kafka\.tls|kafka$)/
 /** Environment variables of the command line and the tests: no options. */
 const RESERVED = new Set(['TRIBUTARY_CONFIG', 'TRIBUTARY_URL', 'TRIBUTARY_KEY', 'TRIBUTARY_FUZZ_CASES'])
 // Kubernetes sets these for a service named "tributary".
@@ -46,11 +48,11 @@ export function loadConfig(sources: ConfigSources = {}): Config {
     setOption(raw, name, name.slice(PREFIX.length).replaceAll('__', '.'), text)
   }
   for (const { flag, text } of flags.options) setOption(raw, `--${flag}`, flag, text)
-  return checkConfig(raw)
+  return checkConfig(raw, sources.cwd)
 }
 
 /** Completes and checks options given as an object, such as tests do. */
-export function checkConfig(raw: Raw): Config {
+export function checkConfig(raw: Raw, cwd = '.'): Config {
   const coerced = coerce(CONFIG_SCHEMA, raw, '') as Raw
   const completed = Value.Default(CONFIG_SCHEMA, coerced) as Raw
   if (coerced.hosts === undefined && typeof completed.partitions === 'number') completed.hosts = defaultHosts(completed.partitions)
@@ -59,12 +61,31 @@ export function checkConfig(raw: Raw): Config {
     const path = error.path.slice(1).replaceAll('/', '.')
     const expected = Array.isArray(error.schema.enum) ? `Expected ${error.schema.enum.join(', ')}` : error.message
     // Keys are secrets, and error messages end up in logs.
-    throw invalid(`${path}: ${expected}${path.startsWith('keys') ? '' : `, not ${JSON.stringify(error.value)}`}.`)
+    throw invalid(`${path}: ${expected}${SECRET.test(path) ? '' : `, not ${JSON.stringify(error.value)}`}.`)
   }
   const loaded = completed as unknown as Omit<Config, 'keys'> & { keys: readonly RawKey[] }
-  const config: Config = { ...loaded, keys: loaded.keys.map(hashed) }
+  const { kafka } = loaded
+  const config: Config = {
+    ...loaded,
+    keys: loaded.keys.map(hashed),
+    ...(kafka?.tls ? { kafka: { ...kafka, tls: withTexts(kafka.tls, cwd) } } : {}),
+  }
   assertRelations(config)
   return freeze(config)
+}
+
+/** Names of files become what is in them. */
+function withTexts(tls: Readonly<Record<string, string>>, cwd: string): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    Object.entries(tls).map(([name, text]) => {
+      if (text.trimStart().startsWith('-----BEGIN ')) return [name, text]
+      try {
+        return [name, readFileSync(resolve(cwd, text), 'utf8')]
+      } catch (cause) {
+        throw new TributaryError('invalid_config', `kafka.tls.${name} is neither PEM text nor a file that can be read.`, { cause })
+      }
+    }),
+  )
 }
 
 interface RawKey extends Omit<KeyConfig, 'hash' | 'priority'> {

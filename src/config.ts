@@ -120,6 +120,53 @@ const RETENTION = Type.Object(
   { ...STRICT, default: {} },
 )
 
+const secret = (description: string) => Type.String({ minLength: 1, description })
+
+const KAFKA = Type.Object(
+  {
+    brokers: Type.Array(Type.String({ minLength: 1 }), { minItems: 1, description: '`host:port` of some brokers; the others are learnt.' }),
+    prefix: Type.String({ default: 'tributary', minLength: 1, description: 'Topics and the group begin with it: one per deployment.' }),
+    replicas: Type.Integer({
+      default: -1,
+      shown: "the cluster's",
+      minimum: -1,
+      description: 'Copies of each record in topics that are made here.',
+    }),
+    tls: Type.Optional(
+      Type.Object(
+        {
+          authority: Type.Optional(
+            Type.String({ description: 'Authorities to trust: PEM text, or a file with it. None: those that Node.js trusts.' }),
+          ),
+          certificate: Type.Optional(Type.String({ description: 'For mutual TLS: PEM text, or a file with it.' })),
+          key: Type.Optional(Type.String({ description: 'For mutual TLS: PEM text, or a file with it.' })),
+        },
+        STRICT,
+      ),
+    ),
+    sasl: Type.Optional(
+      Type.Object(
+        {
+          mechanism: oneOf(['plain', 'scram-sha-256', 'scram-sha-512'], 'plain only with TLS, except on loopback.'),
+          username: Type.String({ minLength: 1, description: 'Login.' }),
+          password: secret('Login. Rather in the environment than in the file.'),
+        },
+        STRICT,
+      ),
+    ),
+    sessionTimeoutMs: count(6000, 'A process that is silent for so long loses its partitions to the others, ms.', 1000),
+    advertise: Type.Optional(
+      Type.String({
+        pattern: '^https?://',
+        description: 'Where the other processes reach this one, `http://host:port`. None: the address it listens on.',
+      }),
+    ),
+    secret: Type.Optional(secret('What the processes of a deployment show one another. Needed beyond loopback.')),
+    standby: Type.Boolean({ default: false, description: 'Follow the journals of partitions that others own, to take over faster.' }),
+  },
+  STRICT,
+)
+
 export const CONFIG_SCHEMA = Type.Object(
   {
     host: Type.String({ default: '127.0.0.1', minLength: 1, description: 'Address to listen on. Beyond loopback only with keys.' }),
@@ -173,6 +220,7 @@ export const CONFIG_SCHEMA = Type.Object(
     maxLagEvents: count(100_000, 'Above this many unprocessed events in a partition, intake answers 429.'),
     positionWaitMs: count(10_000, 'How long a read with min-position waits, ms.'),
     retention: RETENTION,
+    kafka: Type.Optional(KAFKA),
     logLevel: choice(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info', 'Least severe log line to print.'),
   },
   STRICT,
@@ -220,6 +268,7 @@ export function assertRelations(c: Config): void {
     [c.sliceMs < c.applyMs, 'sliceMs is below applyMs'],
     [c.skewLimitMs < c.clockStepLimit, 'skewLimitMs is below clockStepLimit'],
     [c.futureLimit < c.timelineRetention, 'futureLimit is below timelineRetention'],
+    [!c.kafka || isLoopback(c.host) || c.kafka.secret !== undefined, 'kafka.secret is set where others than this machine can connect'],
   ]
   for (const [holds, rule] of rules) {
     if (!holds) throw new TributaryError('invalid_config', `The configuration breaks a rule: ${rule}.`)

@@ -138,6 +138,36 @@ test('keys are hashed when loaded', () => {
   expect(JSON.stringify(config)).not.toContain('secret')
 })
 
+describe('kafka', () => {
+  const load = (kafka: string, ...argv: string[]) => loadConfig({ argv: ['--kafka', kafka, ...argv], cwd })
+
+  test('is absent unless it is asked for', () => {
+    expect(loadConfig({ cwd: '/nonexistent' }).kafka).toBeUndefined()
+    expect(load('{brokers: [a:9092, b:9092]}').kafka).toEqual({
+      ...{ brokers: ['a:9092', 'b:9092'], prefix: 'tributary', replicas: -1, sessionTimeoutMs: 6000, standby: false },
+    })
+    expect(loadConfig({ env: { TRIBUTARY_KAFKA__BROKERS: '["a:1"]', TRIBUTARY_KAFKA__PREFIX: 'x' }, cwd }).kafka).toMatchObject({
+      ...{ brokers: ['a:1'], prefix: 'x' },
+    })
+    expect(message(['--kafka.prefix=x'])).toContain('kafka.brokers')
+  })
+
+  test('takes PEM from a file or as text', () => {
+    file('-----BEGIN CERTIFICATE-----\nx\n', 'ca.pem')
+    expect(load('{brokers: [a:1], tls: {authority: ca.pem}}').kafka?.tls).toEqual({ authority: '-----BEGIN CERTIFICATE-----\nx\n' })
+    expect(load('{brokers: [a:1], tls: {authority: "-----BEGIN X"}}').kafka?.tls).toEqual({ authority: '-----BEGIN X' })
+    expect(load('{brokers: [a:1], tls: {}}').kafka?.tls).toEqual({})
+    expect(message(['--kafka', '{brokers: [a:1], tls: {authority: none.pem}}'])).toContain('kafka.tls.authority is neither PEM')
+  })
+
+  test('needs a secret beyond loopback, and shows none', () => {
+    const keys = ['--host=0.0.0.0', '--keys', '[{name: a, role: admin, key: k}]']
+    expect(message(['--kafka', '{brokers: [a:1]}', ...keys])).toContain('kafka.secret')
+    expect(load('{brokers: [a:1], secret: s}', ...keys).kafka?.secret).toBe('s')
+    expect(message(['--kafka', '{brokers: [a:1], sasl: {mechanism: plain, username: u, password: [hush]}}'])).not.toContain('hush')
+  })
+})
+
 test('an open server stays on loopback', () => {
   const keys = loadConfig({ argv: ['--keys', '[{name: a, role: write, key: x}]'], cwd: '/nonexistent' }).keys
   for (const host of ['127.0.0.1', 'localhost', '::1', '[::1]', '127.9.9.9', 'LOCALHOST'])

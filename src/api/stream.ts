@@ -7,9 +7,9 @@ import type { OutgoingHttpHeaders } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { TributaryError } from '../core/errors.ts'
 import type { Transition } from '../core/transition.ts'
+import { shown } from '../engine/outputs-shown.ts'
 import type { Api } from './app.ts'
 import { RetryLater } from './failures.ts'
-import { shown } from './shown.ts'
 
 const MAX_STREAMS = 1000
 const HEARTBEAT_MS = 15_000
@@ -40,7 +40,7 @@ export class TransitionStreams {
     const given = (typeof last === 'string' && last) || after || undefined
     // A cursor that is not known is refused before the stream begins.
     if (given !== undefined) await this.#api.engine.transitions({ limit: 1, after: given, ...filter })
-    const from = given ?? this.#api.engine.transitionsEnd()
+    const from = given ?? (await this.#api.engine.transitionsEnd())
     const stream = new TransitionStream(this.#api, reply, filter)
     this.#open.add(stream)
     this.#api.metrics.streams.set(this.#open.size)
@@ -112,14 +112,14 @@ class TransitionStream {
 
   async #feed(after: string): Promise<void> {
     const query = { after, ...this.#filter }
-    const unfollow = await this.#api.engine.followTransitions(query, (transitions) => this.#write(transitions))
+    const unfollow = await this.#api.engine.followTransitions(query, (transitions, behind) => this.#write(transitions, behind))
     if (this.#ended) unfollow()
     else this.#unfollow = unfollow
   }
 
   /** Writes, and waits while the socket is full. */
-  #write(transitions: readonly Transition[]): Promise<void> | undefined {
-    if (this.#ended || this.#reply.raw.write(transitions.map(eventOf).join(''))) return undefined
+  #write(transitions: readonly Transition[], behind?: readonly string[]): Promise<void> | undefined {
+    if (this.#ended || this.#reply.raw.write(transitions.map((t, i) => eventOf(t, behind?.[i])).join(''))) return undefined
     return new Promise((resolve) => {
       const stopWatch = this.#watch()
       this.#drained = () => {
@@ -153,6 +153,6 @@ class TransitionStream {
 }
 
 /** No `event:` field, so that EventSource's onmessage gets it. */
-function eventOf(t: Transition): string {
-  return `id: ${t.id}\ndata: ${JSON.stringify(shown(t))}\n\n`
+function eventOf(t: Transition, behind = t.id): string {
+  return `id: ${behind}\ndata: ${JSON.stringify(shown(t))}\n\n`
 }

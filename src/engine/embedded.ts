@@ -12,11 +12,11 @@ import { type EventRecord, encodeEvent } from '../core/event.ts'
 import { homeOf } from '../core/identifier.ts'
 import type { Transition } from '../core/transition.ts'
 import type { Where } from '../operators/definition.ts'
-import { cursorText, type Numbered } from './cursor.ts'
 import type { DefinitionChange } from './definitions.ts'
 import type {
   AuditEntry,
   DeadLetter,
+  DeliverTransitions,
   Engine,
   EngineStatus,
   MembershipView,
@@ -33,11 +33,9 @@ import type {
 import { EVENTS_PER_RECORD, encodeClock, encodeDefinitions, Pack, positionOf } from './inputs.ts'
 import { Links } from './links.ts'
 import { renderMetrics } from './metrics.ts'
-import type { TransitionEntry } from './outbox.ts'
 import type { EmbeddedPorts } from './ports.ts'
 import { endsOf, positionText } from './position.ts'
 import { Profiles } from './profiles.ts'
-import { publicIdText } from './public-id.ts'
 import type { Ends, PartitionFacts } from './questions.ts'
 import { Registry } from './registry.ts'
 import type { Shared } from './shared.ts'
@@ -81,7 +79,7 @@ export class EmbeddedEngine implements Engine {
   async open(): Promise<void> {
     const { events, shared, outputs, limits } = this.#ports
     await this.#registry.open()
-    await outputs.open()
+    await outputs.open(this.#registry)
     for (let p = 0; p < limits.partitions; p++) shared.appended(p, events.end(p))
     await this.#links.open(this.#registry.changes)
     // A clock record may be durable and not yet executed: the manual clock stands where the log says. A partition that can't says so itself.
@@ -142,9 +140,9 @@ export class EmbeddedEngine implements Engine {
 
   async ingest(events: readonly EventRecord[], rejected: readonly RejectedMessage[]): Promise<{ position: string }> {
     if (this.#closing) throw new TributaryError('shutting_down', 'the server is stopping')
-    const { outputs, limits } = this.#ports
+    const { outputs } = this.#ports
     const letters = rejected.map((r) => ({ code: r.code, reason: r.reason, at: this.acceptanceTime(), message: r.message }))
-    const rejecting = letters.length > 0 ? outputs.reject(limits.partitions, letters) : undefined
+    const rejecting = letters.length > 0 ? outputs.reject(letters) : undefined
     const [ends] = await this.#logged(Promise.all([events.length > 0 ? this.#append(events) : [], rejecting]))
     return { position: positionText(ends) }
   }
@@ -320,81 +318,24 @@ export class EmbeddedEngine implements Engine {
 
   // ---- outputs
 
-  #transition({ id, entry }: Numbered<TransitionEntry>): Transition {
-    return {
-      id,
-      segment: this.#registry.idOf(entry.segment),
-      version: entry.version,
-      profile: publicIdText(entry.publicId),
-      ...(entry.userId === '' ? {} : { userId: entry.userId }),
-      transition: entry.entered ? 'entered' : 'exited',
-      cause: entry.cause,
-      ...(entry.causeId === '' ? {} : { causeId: entry.causeId }),
-      seq: entry.seq,
-      at: entry.at,
-      decidedAt: entry.decidedAt,
-    }
+  transitions(query: PageQuery & { segment?: string }): Promise<Page<Transition>> {
+    return this.#ports.outputs.transitionsPage(query)
   }
 
-  /** Which entries a query for a segment keeps; a segment never known keeps none. */
-  #keeps(segment: string | undefined): (entry: TransitionEntry) => boolean {
-    if (segment === undefined) return () => true
-    return (entry) => entry.segment === this.#registry.numberOf(segment)
+  followTransitions(query: { after?: string; segment?: string }, deliver: DeliverTransitions): Promise<() => void> {
+    return this.#ports.outputs.followTransitions({ ...query, deliver, failed: (error) => this.#ports.fatal(error) })
   }
 
-  async transitions(query: PageQuery & { segment?: string }): Promise<Page<Transition>> {
-    const page = await this.#ports.outputs.transitions.page(query, this.#keeps(query.segment))
-    const items = page.items.map((n) => this.#transition(n))
-    return page.next === undefined ? { items } : { items, next: page.next }
+  transitionsEnd(): Promise<string> {
+    return this.#ports.outputs.transitionsEnd()
   }
 
-  async followTransitions(
-    query: { after?: string; segment?: string },
-    deliver: (transitions: Transition[]) => unknown,
-  ): Promise<() => void> {
-    const stream = this.#ports.outputs.transitions
-    const keep = this.#keeps(query.segment)
-    let at = query.after === undefined ? stream.end() : await stream.locate(query.after)
-    let stopped = false
-    let reading = false
-    let again = true
-    const read = async (): Promise<void> => {
-      again = true
-      if (reading) return
-      reading = true
-      while (again && !stopped) {
-        again = false
-        const { entries, next } = await stream.read(at)
-        if (next !== at) again = true
-        at = next
-        const kept = entries.filter((n) => keep(n.entry)).map((n) => this.#transition(n))
-        if (kept.length > 0 && !stopped) await deliver(kept)
-      }
-      reading = false
-    }
-    const onError = (error: Error): void => this.#ports.fatal(error)
-    const stopListening = stream.onAppend(() => void read().catch(onError))
-    read().catch(onError)
-    return () => {
-      stopped = true
-      stopListening()
-    }
+  merges(page: PageQuery): Promise<Page<MergeRecord>> {
+    return this.#ports.outputs.mergesPage(page)
   }
 
-  transitionsEnd(): string {
-    return cursorText(this.#ports.outputs.transitions.end())
-  }
-
-  async merges(page: PageQuery): Promise<Page<MergeRecord>> {
-    const { items, next } = await this.#ports.outputs.merges.page(page, () => true)
-    const records = items.map(({ id, entry }) => ({ id, ...entry, at: new Date(entry.at).toISOString() }))
-    return next === undefined ? { items: records } : { items: records, next }
-  }
-
-  async deadLetters(page: PageQuery): Promise<Page<DeadLetter>> {
-    const { items, next } = await this.#ports.outputs.deadLetters.page(page, () => true)
-    const letters = items.map(({ id, entry }) => ({ id, ...entry, at: new Date(entry.at).toISOString() }))
-    return next === undefined ? { items: letters } : { items: letters, next }
+  deadLetters(page: PageQuery): Promise<Page<DeadLetter>> {
+    return this.#ports.outputs.deadLettersPage(page)
   }
 
   // ---- steering

@@ -4,6 +4,9 @@ import type { EventRecord, JsonObject } from '../core/event.ts'
 import type { Transition } from '../core/transition.ts'
 import type { Where } from '../operators/definition.ts'
 
+/** `behind` has the cursor behind each, where a transition's id doesn't lead to just that place (on Kafka). */
+export type DeliverTransitions = (transitions: Transition[], behind?: readonly string[]) => unknown
+
 /** One page of a list; `next` is the cursor to pass as `after`, absent on the last page. */
 export interface Page<T> {
   readonly items: T[]
@@ -158,9 +161,9 @@ export interface Engine {
    * Calls `deliver` for every transition after `after` (a transition's id or a page cursor; absent: from now on), in the total order, each
    * once, until the returned function is called. While a promise that it returned is pending, nothing more is read.
    */
-  followTransitions(query: { after?: string; segment?: string }, deliver: (transitions: Transition[]) => unknown): Promise<() => void>
+  followTransitions(query: { after?: string; segment?: string }, deliver: DeliverTransitions): Promise<() => void>
   /** A cursor behind all transitions until now. */
-  transitionsEnd(): string
+  transitionsEnd(): Promise<string>
   merges(page: PageQuery): Promise<Page<MergeRecord>>
   deadLetters(page: PageQuery): Promise<Page<DeadLetter>>
 

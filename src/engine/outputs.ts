@@ -5,10 +5,13 @@
 // 2. A stream's log has one total order; a cursor is a place in it, and an entry's id leads to one too.
 // 3. Only what is durable is read. The newest records are read from memory.
 // 4. Seqs go on for ever: marks, records without entries, say anew how far each origin is, before retention takes the last that does.
+import { must } from '../core/assert.ts'
 import { TributaryError } from '../core/errors.ts'
+import type { Transition } from '../core/transition.ts'
 import type { LogReader, LogWriter } from '../log/log.ts'
 import type { OutputEnds } from './agreement.ts'
 import { type Cursor, cursorText, type Decode, entriesOf, type Numbered, parseCursor } from './cursor.ts'
+import type { DeadLetter, MergeRecord, Page, PageQuery } from './engine.ts'
 import {
   decodeBlock,
   encodeBlock,
@@ -20,6 +23,9 @@ import {
   type Stream,
   type TransitionEntry,
 } from './outbox.ts'
+import { follow } from './outputs-follow.ts'
+import type { DeadLetterEntry, FollowOptions, MergeEntry, OutputPort, SegmentNames } from './outputs-port.ts'
+import { deadLetterOf, mergeOf, transitionOf } from './outputs-shown.ts'
 import { Recent } from './recent.ts'
 
 export interface StreamLog {
@@ -203,24 +209,13 @@ export class OutputStream<T> {
   }
 }
 
-export interface MergeEntry {
-  readonly survivor: string
-  readonly absorbed: string
-  readonly at: number
-  readonly messageId?: string
-}
-
-export interface DeadLetterEntry {
-  readonly code: string
-  readonly reason: string
-  readonly at: number
-  readonly message?: unknown
-}
-
-export class Outputs {
+export class Outputs implements OutputPort {
   readonly transitions: OutputStream<TransitionEntry>
   readonly merges: OutputStream<MergeEntry>
   readonly deadLetters: OutputStream<DeadLetterEntry>
+  /** The origin of intake's dead letters, behind those of the partitions. */
+  readonly #intake: number
+  #opened: SegmentNames | undefined
 
   constructor(logs: Record<Stream, StreamLog>) {
     this.transitions = new OutputStream(logs.transitions, (entries) => {
@@ -230,14 +225,28 @@ export class Outputs {
     })
     this.merges = new OutputStream(logs.merges, (entries) => readJsonEntries(entries) as MergeEntry[])
     this.deadLetters = new OutputStream(logs.deadLetters, (entries) => readJsonEntries(entries) as DeadLetterEntry[])
+    this.#intake = logs.deadLetters.writer.partitions - 1
   }
 
-  async open(): Promise<void> {
+  async open(names: SegmentNames): Promise<void> {
+    this.#opened = names
     await Promise.all([this.transitions.open(), this.merges.open(), this.deadLetters.open()])
+  }
+
+  get #names(): SegmentNames {
+    return must(this.#opened, 'streams are open before they are read')
   }
 
   take(stream: Stream, partition: number, payload: Uint8Array, lastSeq: number): Promise<void> {
     return this[stream].take(partition, payload, lastSeq)
+  }
+
+  async reject(letters: readonly DeadLetterEntry[]): Promise<void> {
+    const block = new JsonBlock()
+    for (const letter of letters) block.add(letter)
+    const count = block.count
+    const firstSeq = this.deadLetters.lastSeq(this.#intake) + 1
+    await this.deadLetters.take(this.#intake, encodeBlock({ firstSeq, count, entries: block.take() }), firstSeq + count - 1)
   }
 
   ends(partition: number): OutputEnds {
@@ -249,16 +258,48 @@ export class Outputs {
     await Promise.all([this.transitions.mark(), this.merges.mark(), this.deadLetters.mark()])
   }
 
-  /** Dead letters of intake: an origin of its own, behind those of the partitions. */
-  async reject(origin: number, letters: readonly DeadLetterEntry[]): Promise<void> {
-    const block = new JsonBlock()
-    for (const letter of letters) block.add(letter)
-    const count = block.count
-    const firstSeq = this.deadLetters.lastSeq(origin) + 1
-    await this.deadLetters.take(origin, encodeBlock({ firstSeq, count, entries: block.take() }), firstSeq + count - 1)
+  // ---- reading
+
+  /** Which entries a query for a segment keeps; a segment never known keeps none. */
+  #keeps(segment: string | undefined): (entry: TransitionEntry) => boolean {
+    if (segment === undefined) return () => true
+    return (entry) => entry.segment === this.#names.numberOf(segment)
+  }
+
+  async transitionsPage(query: PageQuery & { segment?: string }): Promise<Page<Transition>> {
+    const page = await this.transitions.page(query, this.#keeps(query.segment))
+    return shownPage(page, (id, entry) => transitionOf(id, entry, this.#names))
+  }
+
+  async followTransitions({ after, segment, deliver, failed }: FollowOptions): Promise<() => void> {
+    const stream = this.transitions
+    const keep = this.#keeps(segment)
+    const from = after === undefined ? stream.end() : await stream.locate(after)
+    const take = (entries: readonly Numbered<TransitionEntry>[]): unknown => {
+      const kept = entries.filter((n) => keep(n.entry)).map((n) => transitionOf(n.id, n.entry, this.#names))
+      return kept.length > 0 ? deliver(kept) : undefined
+    }
+    return follow(stream, from, { take, failed })
+  }
+
+  async transitionsEnd(): Promise<string> {
+    return cursorText(this.transitions.end())
+  }
+
+  async mergesPage(query: PageQuery): Promise<Page<MergeRecord>> {
+    return shownPage(await this.merges.page(query, () => true), mergeOf)
+  }
+
+  async deadLettersPage(query: PageQuery): Promise<Page<DeadLetter>> {
+    return shownPage(await this.deadLetters.page(query, () => true), deadLetterOf)
   }
 
   async close(): Promise<void> {
     await Promise.all([this.transitions.close(), this.merges.close(), this.deadLetters.close()])
   }
+}
+
+function shownPage<T, S>({ items, next }: Page<Numbered<T>>, show: (id: string, entry: T) => S): Page<S> {
+  const list = items.map(({ id, entry }) => show(id, entry))
+  return next === undefined ? { items: list } : { items: list, next }
 }

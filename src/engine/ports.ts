@@ -5,7 +5,7 @@ import type { LogReader, LogWriter } from '../log/log.ts'
 import type { TaskLimits } from './config.ts'
 import type { DefinitionChange } from './definitions.ts'
 import type { FromHost, ToHost } from './host.ts'
-import type { Outputs } from './outputs.ts'
+import type { OutputPort } from './outputs-port.ts'
 import type { Shared } from './shared.ts'
 
 /** One host as the main thread sees it. */
@@ -21,7 +21,7 @@ export interface EmbeddedPorts {
   readonly shared: Shared
   readonly events: LogWriter
   readonly definitions: { readonly writer: LogWriter; readonly reader: LogReader }
-  readonly outputs: Outputs
+  readonly outputs: OutputPort
   /** How often the outputs are marked (outputs.ts 4). Absent: at the start only. */
   readonly markEveryMs?: number
   /** Starts the hosts with the definitions known so far; they report through `receive`. */

@@ -147,7 +147,7 @@ export class FakeEngine implements Engine {
     if (Number.isNaN(n)) throw new TributaryError('invalid_request', `No cursor: ${cursor}.`)
     return n + 1
   }
-  transitionsEnd() {
+  async transitionsEnd() {
     return `c${this.log.length}`
   }
   async followTransitions({ after, segment }: { after?: string; segment?: string }, deliver: (transitions: Transition[]) => unknown) {

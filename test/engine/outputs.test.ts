@@ -6,7 +6,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { VirtualClock } from '../../src/core/clock.ts'
 import { cursorText, type Numbered } from '../../src/engine/cursor.ts'
 import { encodeBlock, JsonBlock, readJsonEntries } from '../../src/engine/outbox.ts'
-import { type DeadLetterEntry, OutputStream, Outputs, type StreamLog } from '../../src/engine/outputs.ts'
+import { OutputStream, Outputs, type StreamLog } from '../../src/engine/outputs.ts'
+import type { DeadLetterEntry } from '../../src/engine/outputs-port.ts'
 import { openMainLog } from '../../src/log/file-log-reader.ts'
 import type { LogReader } from '../../src/log/log.ts'
 import { MemoryLog } from '../../src/log/memory-log.ts'
@@ -167,20 +168,27 @@ describe('beyond retention', () => {
     } as const
     const log = (name: string) => openMainLog(join(directory, name), options)
     const outputs = new Outputs({ transitions: await log('t'), merges: await log('m'), deadLetters: await log('d') })
-    await outputs.open()
+    await outputs.open({ idOf: String, numberOf: Number })
     return outputs
+  }
+  async function reject(outputs: Outputs, origin: number, letters: readonly DeadLetterEntry[]): Promise<void> {
+    const block = new JsonBlock()
+    for (const letter of letters) block.add(letter)
+    const count = block.count
+    const firstSeq = outputs.deadLetters.lastSeq(origin) + 1
+    await outputs.take('deadLetters', origin, encodeBlock({ firstSeq, count, entries: block.take() }), firstSeq + count - 1)
   }
   const letter = (n: number): DeadLetterEntry => ({ code: 'unreadable', reason: `${n} ${'x'.repeat(100)}`, at: n })
 
   test.each([true, false])('the ids of dead letters go on, and repeats are refused, if marked (%s)', async (isMarked) => {
     const clock = new VirtualClock()
     let outputs = await open(clock)
-    await outputs.reject(1, [letter(1), letter(2)])
-    await outputs.reject(2, [letter(1)])
+    await reject(outputs, 1, [letter(1), letter(2)])
+    await outputs.reject([letter(1)])
     // Another origin goes on for days: the log drops what the first one wrote.
     for (let hour = 0; hour < 72; hour++) {
       clock.advance(DAY / 24)
-      await outputs.reject(0, [letter(hour), letter(hour)])
+      await reject(outputs, 0, [letter(hour), letter(hour)])
       if (isMarked && hour % 12 === 11) await outputs.mark()
     }
     await outputs.close()
@@ -188,7 +196,7 @@ describe('beyond retention', () => {
     const kept = await outputs.deadLetters.page({ limit: 1000 }, () => true)
     expect(kept.items.some((n) => !n.id.startsWith('0-'))).toBe(false)
     expect([1, 2].map((p) => outputs.deadLetters.lastSeq(p))).toEqual(isMarked ? [2, 1] : [0, 0])
-    await outputs.reject(1, [letter(3)])
+    await reject(outputs, 1, [letter(3)])
     expect((await outputs.deadLetters.page({ limit: 1000 }, () => true)).items.at(-1)?.id).toBe(isMarked ? '1-3' : '1-1')
     await outputs.close()
   })

@@ -1,8 +1,8 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { shown } from '../../engine/outputs-shown.ts'
 import type { Routes } from '../app.ts'
 import { PAGE_QUERY, pageOf } from '../requests.ts'
 import { pageSchema, TRANSITION } from '../schemas.ts'
-import { shown } from '../shown.ts'
 import { TransitionStreams } from '../stream.ts'
 
 const QUERY = Type.Object({

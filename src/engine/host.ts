@@ -273,6 +273,10 @@ export class Host implements HostView {
     for (const partition of this.ports.partitions) this.#post({ t: 'stopped', partition, reason: failureOf(error).message })
   }
 
+  eventsEnd(partition: number): number {
+    return this.ports.events.end(partition)
+  }
+
   pause(): Promise<void> {
     return this.ports.pause(this.ports.clock.monotonicMs())
   }

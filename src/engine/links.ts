@@ -168,7 +168,7 @@ export class Links {
   settled(ends: Ends, now?: number): Promise<void> {
     return this.#unlessStopped(async () => {
       await this.#finish(ends)
-      await this.#askAll({ kind: 'settled', ends, ...(now === undefined ? {} : { now }) }, 'done')
+      await this.#askAll({ kind: 'settled', ends, ...(now === undefined ? {} : { now }) }, 'settled')
       if (this.#hosts.length > 1) await this.#twiceClean(ends)
     })
   }

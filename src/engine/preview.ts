@@ -1,6 +1,7 @@
 // How large a segment would be: evaluates an unsaved definition on every profile of a host, on throw-away states.
 // Owns nothing; reads in pages, so that live work goes on between them.
 import type { Where } from '../operators/definition.ts'
+import { ownedOf } from './answers.ts'
 import type { HostView } from './host-view.ts'
 import { prefixRange, profileKeyOf } from './keys.ts'
 import { AppliedEvent, decodeProfileRow, decodeTimelineRow, Profile } from './profile.ts'
@@ -14,7 +15,9 @@ export async function preview(host: HostView, where: Where): Promise<Answer> {
   const plan = previewOf(where)
   let size = 0
   let total = 0
-  for (const task of host.tasks.values()) {
+  const tasks = [...host.tasks.values()]
+  const of = ownedOf(tasks)
+  for (const task of tasks) {
     await task.durable()
     const scan = task.rows.scan(prefixRange('p'))
     for (;;) {
@@ -30,7 +33,7 @@ export async function preview(host: HostView, where: Where): Promise<Answer> {
     }
     await scan.close()
   }
-  return { kind: 'preview', size, total }
+  return { kind: 'preview', size, total, of }
 }
 
 async function holds(task: Task, p: Profile, plan: Preview): Promise<boolean> {

@@ -5,7 +5,9 @@ import { TributaryError } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/event.ts'
 import { homeOf, type IdentifierKey, type ProfileKey, profileKey } from '../core/identifier.ts'
 import { decodeLeaf } from '../identity/codec.ts'
+import { ownedOf } from './answers.ts'
 import type { HostView } from './host-view.ts'
+import { positionOf } from './inputs.ts'
 import { leafKey, prefixRange, profileKeyOf, profileRowKey, publicKey } from './keys.ts'
 import { STREAMS } from './outbox.ts'
 import { preview } from './preview.ts'
@@ -31,20 +33,23 @@ export async function answer(host: HostView, q: Question): Promise<Answer> {
       await host.until(() => isFinished(host, q.ends))
       return { kind: 'done' }
     case 'isFinished':
-      return { kind: 'clean', clean: isFinished(host, q.ends), received: host.received }
+      return { kind: 'clean', clean: isFinished(host, q.ends), received: host.received, of: ownedOf(host.tasks.values()) }
     case 'settled':
-      await settled(host, q.ends, q.now)
-      return { kind: 'done' }
+      return settled(host, q.ends, q.now)
     case 'status':
       return status(host)
+    case 'clock':
+      throw new TypeError('the clock is a matter of the main thread')
   }
 }
 
 function taskOf(host: HostView, partition: number): Task {
   const task = host.tasks.get(partition)
-  if (!task) throw new TypeError(`partition ${partition} is not on this host`)
-  if (task.phase === 'stopped')
-    throw new TributaryError('partition_stopped', `partition ${partition} has stopped: ${task.stopReason?.message}`)
+  const { stopReason } = task ?? {}
+  const isFenced = stopReason instanceof TributaryError && stopReason.code === 'fenced'
+  if (!task || task.phase === 'opening' || isFenced)
+    throw new TributaryError('partition_moving', `partition ${partition} is not open in this process`)
+  if (task.phase === 'stopped') throw new TributaryError('partition_stopped', `partition ${partition} has stopped: ${stopReason?.message}`)
   return task
 }
 
@@ -202,30 +207,35 @@ function isFinished(host: HostView, ends: Ends): boolean {
   return true
 }
 
-async function settled(host: HostView, ends: Ends, now: number | undefined): Promise<void> {
+async function settled(host: HostView, ends: Ends, now: number | undefined): Promise<Answer> {
   await host.until(() => isFinished(host, ends) && (now === undefined || [...host.tasks.values()].every((t) => t.firedThrough() >= now)))
+  const tasks = [...host.tasks.values()]
+  const of = ownedOf(tasks)
   // The last batch may be executed and not yet committed: its outputs have no seqs before that.
-  await Promise.all([...host.tasks.values()].map((task) => task.durable()))
-  const seqs = [...host.tasks.values()].map((task) => ({ task, seqs: { ...task.state.seqs } }))
+  await Promise.all(tasks.map((task) => task.durable()))
+  const seqs = tasks.map((task) => ({ task, seqs: { ...task.state.seqs } }))
   await host.until(() => seqs.every(({ task, seqs }) => STREAMS.every((s) => task.hasRelayed(s, seqs[s]))))
+  return { kind: 'settled', of }
 }
 
 /** Computed at once, answered when durable; a partition that has stopped is told as it is. */
 async function status(host: HostView): Promise<Answer> {
   const tasks = [...host.tasks.values()]
-  const partitions = tasks.map(facts)
+  const partitions = tasks.map((task) => facts(host, task))
   await Promise.allSettled(tasks.map((task) => task.durable()))
   return { kind: 'status', partitions }
 }
 
-function facts(task: Task): PartitionFacts {
+function facts(host: HostView, task: Task): PartitionFacts {
   const { state } = task
   const { progress } = task.sweepProgress()
   return {
     partition: task.partition,
     phase: task.phase,
     ...(task.stopReason ? { reason: task.stopReason.message } : {}),
+    claim: state.claim,
     input: task.committedInput,
+    end: positionOf(host.eventsEnd(task.partition), 0),
     now: state.now,
     profiles: state.profiles,
     activeVersion: state.activeVersion,

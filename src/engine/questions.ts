@@ -6,6 +6,9 @@ import type { Where } from '../operators/definition.ts'
 /** Positions by partition: everything before is asked for. */
 export type Ends = readonly (readonly [partition: number, input: number])[]
 
+/** The partitions that an answer speaks for, each with the claim of the owner that gave it. */
+export type Owned = readonly (readonly [partition: number, claim: number])[]
+
 export type Question =
   | { readonly kind: 'find'; readonly partition: number; readonly by: Lookup }
   | {
@@ -23,6 +26,8 @@ export type Question =
   | { readonly kind: 'settled'; readonly ends: Ends; readonly now?: number }
   | { readonly kind: 'isFinished'; readonly ends: Ends }
   | { readonly kind: 'status' }
+  /** For a process as a whole: the manual clock stands at `now`. */
+  | { readonly kind: 'clock'; readonly now: number }
 
 /** What a profile is looked up by; the partition asked is the home of it. */
 export type Lookup = { readonly identifier: IdentifierKey } | { readonly publicId: string } | { readonly key: ProfileKey }
@@ -31,7 +36,10 @@ export interface PartitionFacts {
   readonly partition: number
   readonly phase: string
   readonly reason?: string
+  readonly claim: number
   readonly input: number
+  /** The position behind all events that its host knows of. */
+  readonly end: number
   readonly now: number
   readonly profiles: number
   readonly activeVersion: number
@@ -58,6 +66,7 @@ export type Answer =
   | { readonly kind: 'rows'; readonly rows: readonly (readonly [suffix: string, value: Uint8Array])[]; readonly more: boolean }
   | { readonly kind: 'memberships'; readonly memberships: readonly (readonly [segment: number, seq: number, member: boolean])[] }
   | { readonly kind: 'members'; readonly members: readonly { key: ProfileKey; id: string; userId: string }[]; readonly more: boolean }
-  | { readonly kind: 'preview'; readonly size: number; readonly total: number }
-  | { readonly kind: 'clean'; readonly clean: boolean; readonly received: number }
+  | { readonly kind: 'preview'; readonly size: number; readonly total: number; readonly of: Owned }
+  | { readonly kind: 'clean'; readonly clean: boolean; readonly received: number; readonly of: Owned }
+  | { readonly kind: 'settled'; readonly of: Owned }
   | { readonly kind: 'status'; readonly partitions: readonly PartitionFacts[] }

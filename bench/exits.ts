@@ -49,12 +49,14 @@ export async function exits(o: ExitsOptions): Promise<Figures> {
   try {
     await makeHistory(setup, history, { lines: lines(o.profiles, dueMs - HOUR_MS), definitions: [SEGMENT] })
     const server = await startServer(setup)
-    const members = (await server.get<{ size: number }>('/v1/segments/recent')).size
-    if (wallMs() > dueMs) throw new Error(`the history took longer than ${o.headStartSeconds} s: set --head-start`)
-    if (members !== o.profiles) throw new Error(`${members} members instead of ${o.profiles}`)
-    const result = await watch(server, o, dueMs)
-    await server.stop()
-    return result
+    try {
+      const members = (await server.get<{ size: number }>('/v1/segments/recent')).size
+      if (wallMs() > dueMs) throw new Error(`the history took longer than ${o.headStartSeconds} s: set --head-start`)
+      if (members !== o.profiles) throw new Error(`${members} members instead of ${o.profiles}`)
+      return await watch(server, o, dueMs)
+    } finally {
+      await server.stop()
+    }
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }

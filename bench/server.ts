@@ -129,10 +129,11 @@ export async function startServer({ dataDir, partitions, hosts, more = [], profi
   const profiling = profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`]
   const flags = ['--port', '0', '--data-dir', dataDir, '--partitions', String(partitions), '--hosts', String(hosts), '--log-level', 'error']
   const child = spawn(process.execPath, [...profiling, MAIN, 'start', ...flags, ...more], { stdio: ['ignore', 'pipe', 'inherit'] })
-  // A benchmark that fails takes its server along.
+  // A benchmark that fails or is told to end takes its server along; a signal alone would skip what is done at the exit.
   const orphaned = () => child.kill('SIGKILL')
-  process.once('exit', orphaned)
-  child.once('exit', () => process.off('exit', orphaned))
+  const told = () => process.exit(1)
+  process.once('exit', orphaned).once('SIGINT', told).once('SIGTERM', told)
+  child.once('exit', () => process.off('exit', orphaned).off('SIGINT', told).off('SIGTERM', told))
   for await (const line of createInterface({ input: must(child.stdout, 'it is a pipe') })) {
     const url = /http:\/\/\S+/.exec(line)?.[0]
     if (url) return new ServerProcess(child, url)

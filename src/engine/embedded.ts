@@ -31,6 +31,7 @@ import type {
   TimelineEvent,
 } from './engine.ts'
 import { EVENTS_PER_RECORD, encodeClock, encodeDefinitions, Pack, positionOf } from './inputs.ts'
+import { Lag } from './lag.ts'
 import { Links } from './links.ts'
 import { renderMetrics } from './metrics.ts'
 import type { EmbeddedPorts } from './ports.ts'
@@ -38,7 +39,6 @@ import { endsOf, positionText } from './position.ts'
 import { Profiles } from './profiles.ts'
 import type { Ends, PartitionFacts } from './questions.ts'
 import { Registry } from './registry.ts'
-import type { Shared } from './shared.ts'
 
 /** How often the events log is told what it may drop. */
 const TEND_MS = 10_000
@@ -190,9 +190,8 @@ export class EmbeddedEngine implements Engine {
     if (lost !== undefined) throw new TributaryError('partition_stopped', `partition ${lost} takes no events: its log has lost some`)
   }
 
-  /** Appends the records of a new stamp, waits until they are durable, and publishes their ends (2). */
+  /** Appends the records of a new stamp; returns their ends once they are durable and these published (2). */
   async #appendRecords(recordsAt: (stamp: number) => readonly PackedRecord[]): Promise<Ends> {
-    const { events, shared } = this.#ports
     const id = this.#nextIngest++
     // First busy, then the clock is read (shared.ts 1).
     this.#outstanding.set(id, this.#lastStamp)
@@ -201,18 +200,24 @@ export class EmbeddedEngine implements Engine {
       const stamp = this.acceptanceTime()
       this.#outstanding.set(id, stamp)
       this.#publishBusy()
-      const ends = recordsAt(stamp).map(({ partition, count, payload }) => {
-        const record = events.append(partition, payload)
-        this.#lag.appended(partition, record, count)
-        return [partition, positionOf(record + 1, 0)] as const
-      })
-      await events.sync()
-      for (const [partition] of ends) shared.appended(partition, events.end(partition))
-      return ends
+      const records = recordsAt(stamp)
+      const positions = await this.#appendCounted(records)
+      return records.map(({ partition }, i) => [partition, positionOf(must(positions[i], 'each record has a position') + 1, 0)] as const)
     } finally {
       this.#outstanding.delete(id)
       this.#publishBusy()
     }
+  }
+
+  async #appendCounted(records: readonly PackedRecord[]): Promise<readonly number[]> {
+    let positions: readonly number[] = []
+    for (const { partition, count } of records) this.#lag.appending(partition, count)
+    try {
+      positions = await this.#ports.events.append(records)
+    } finally {
+      for (const [i, { partition, count }] of records.entries()) this.#lag.appended(partition, count, positions[i])
+    }
+    return positions
   }
 
   #publishBusy(): void {
@@ -411,49 +416,5 @@ export class EmbeddedEngine implements Engine {
     await definitions.writer.close()
     await definitions.reader.close()
     await this.#ports.closed()
-  }
-}
-
-/** Events appended and not yet committed, per partition. */
-class Lag {
-  readonly #shared: Shared
-  readonly #partitions: number
-  /** Per partition: (record, events up to and including it), and the events known committed. */
-  readonly #marks: { record: number; events: number }[][]
-  readonly #appended: number[]
-  readonly #committed: number[]
-
-  constructor(shared: Shared, partitions: number) {
-    this.#shared = shared
-    this.#partitions = partitions
-    this.#marks = Array.from({ length: partitions }, () => [])
-    this.#appended = new Array(partitions).fill(0)
-    this.#committed = new Array(partitions).fill(0)
-  }
-
-  appended(partition: number, record: number, events: number): void {
-    const total = (this.#appended[partition] ?? 0) + events
-    this.#appended[partition] = total
-    this.#marks[partition]?.push({ record, events: total })
-    this.of(partition)
-  }
-
-  of(partition: number): number {
-    const marks = this.#marks[partition] ?? []
-    const committed = this.#shared.committedEnd(partition)
-    let passed = 0
-    while (passed < marks.length && (marks[passed]?.record ?? 0) < committed) passed++
-    if (passed > 0) {
-      this.#committed[partition] = marks[passed - 1]?.events ?? 0
-      marks.splice(0, passed)
-    }
-    const before = marks[0] ? Math.max(0, marks[0].record - committed) : Math.max(0, this.#shared.appendedEnd(partition) - committed)
-    return before + (this.#appended[partition] ?? 0) - (this.#committed[partition] ?? 0)
-  }
-
-  largest(): number {
-    let largest = 0
-    for (let p = 0; p < this.#partitions; p++) largest = Math.max(largest, this.of(p))
-    return largest
   }
 }

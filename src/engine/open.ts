@@ -21,6 +21,7 @@ import { PendingRows } from '../state/pending.ts'
 import type { TaskLimits } from './config.ts'
 import type { DefinitionChange } from './definitions.ts'
 import { EmbeddedEngine } from './embedded.ts'
+import { eventsPort } from './events-port.ts'
 import { type FromHost, Host, type ToHost } from './host.ts'
 import { embeddedJournal } from './journal-embedded.ts'
 import { META_KEY } from './keys.ts'
@@ -121,7 +122,7 @@ async function openFiles(options: DirectoryOptions, opened: Opened, closed: () =
     clock: guard,
     guard,
     shared,
-    events,
+    events: eventsPort(events, shared),
     definitions,
     outputs,
     freeBytes: () => space.freeBytes,
@@ -291,7 +292,7 @@ export async function openInMemory(
   const engine: EmbeddedEngine = new EmbeddedEngine({
     ...options,
     shared,
-    events: disk.events.writer,
+    events: eventsPort(disk.events.writer, shared),
     definitions: log(disk.definitions),
     outputs,
     startHosts,

@@ -4,6 +4,7 @@ import type { Namespaces } from '../core/namespace.ts'
 import type { LogReader, LogWriter } from '../log/log.ts'
 import type { TaskLimits } from './config.ts'
 import type { DefinitionChange } from './definitions.ts'
+import type { EventsPort } from './events-port.ts'
 import type { FromHost, ToHost } from './host.ts'
 import type { OutputPort } from './outputs-port.ts'
 import type { Shared } from './shared.ts'
@@ -19,7 +20,7 @@ export interface EmbeddedPorts {
   readonly clock: Clock
   readonly namespaces: Namespaces
   readonly shared: Shared
-  readonly events: LogWriter
+  readonly events: EventsPort
   readonly definitions: { readonly writer: LogWriter; readonly reader: LogReader }
   readonly outputs: OutputPort
   /** How often the outputs are marked (outputs.ts 4). Absent: at the start only. */

@@ -6,6 +6,7 @@ import type { Namespaces } from '../../src/core/namespace.ts'
 import type { TaskLimits } from '../../src/engine/config.ts'
 import type { DefinitionChange } from '../../src/engine/definitions.ts'
 import { EmbeddedEngine } from '../../src/engine/embedded.ts'
+import { eventsPort } from '../../src/engine/events-port.ts'
 import { type FromHost, Host, type HostPorts, type ToHost } from '../../src/engine/host.ts'
 import { embeddedJournal } from '../../src/engine/journal-embedded.ts'
 import { META_KEY } from '../../src/engine/keys.ts'
@@ -86,7 +87,7 @@ export class SimProcess {
       namespaces,
       clock: clock.of(this),
       shared,
-      events: events.writer,
+      events: eventsPort(events.writer, shared),
       definitions: log(definitions),
       outputs,
       startHosts: (changes, receive) => this.#startHosts({ shared, outputs, definitions: changes }, receive),

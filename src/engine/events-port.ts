@@ -1,0 +1,30 @@
+// The events log as intake sees it, whichever log is under it: records in, their positions out once they are durable. Owns the one of
+// a single process, whose log has one writer.
+import type { LogWriter } from '../log/log.ts'
+import type { Shared } from './shared.ts'
+
+export interface EventsPort {
+  /** Resolves with the positions of these records when they are durable. */
+  append(records: readonly { readonly partition: number; readonly payload: Buffer }[]): Promise<readonly number[]>
+  /** One past the last record of a partition, as far as is known here. */
+  end(partition: number): number
+  /** Nobody needs records of `partition` before `position` any more. */
+  release(partition: number, position: number): Promise<void>
+  close(): Promise<void>
+}
+
+/** Publishes how far the log is durable, too. */
+export function eventsPort(writer: LogWriter, shared: Shared): EventsPort {
+  for (let p = 0; p < writer.partitions; p++) shared.appended(p, writer.end(p))
+  return {
+    append: async (records) => {
+      const positions = records.map(({ partition, payload }) => writer.append(partition, payload))
+      await writer.sync()
+      for (const { partition } of records) shared.appended(partition, writer.end(partition))
+      return positions
+    },
+    end: (partition) => writer.end(partition),
+    release: (partition, position) => writer.release(partition, position),
+    close: () => writer.close(),
+  }
+}

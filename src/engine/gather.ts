@@ -5,10 +5,10 @@
 // 2. A clock record ends the batch: what it makes due fires before the next event is read.
 // 3. With inputs drained, and only then, `now` may follow the clock (wall clock), as far as the host allows.
 import { invariant } from '../core/assert.ts'
-import { decodeEvent } from '../core/event.ts'
+import { decodeEvent, restamped } from '../core/event.ts'
 import { PROFILE_KEY_BYTES, type ProfileKey } from '../core/identifier.ts'
 import { decodeMessage } from '../identity/codec.ts'
-import type { LogReader, LogRecord } from '../log/log.ts'
+import type { PartitionReader, PartitionRecord } from '../log/log.ts'
 import {
   BYTES_PER_READ,
   EVENTS_PER_TRIM,
@@ -26,22 +26,33 @@ import type { TaskView } from './task-view.ts'
 
 const LAST_KEY = '\u00ff'.repeat(PROFILE_KEY_BYTES)
 
+interface Place {
+  readonly position: number
+  readonly next: number
+}
+
+interface Times {
+  /** A stamp beyond this is cut down to it. */
+  readonly latest: number
+  readonly acceptedAt: number | undefined
+}
+
 export class Gather {
   /** How far this batch may move the partition's `now` without an input saying so; -1: not at all. */
   nowAllowed = -1
   readonly #task: TaskView
-  readonly #log: LogReader
+  readonly #log: PartitionReader
   #exchange: Input[] = []
   readonly #received: number[]
   #events: Input[] = []
   /** Read and not decoded yet: decoded events that wait would be what garbage collection copies around. */
-  #records: LogRecord[] = []
+  #records: PartitionRecord[] = []
   #next = -1
   /** Where the sweep stands, ahead of its commits. */
   #horizonMs: number
   #sweep: { target: number; cursor: string } | undefined
 
-  constructor(task: TaskView, log: LogReader) {
+  constructor(task: TaskView, log: PartitionReader) {
     this.#task = task
     this.#log = log
     this.#horizonMs = task.limits.timerHorizonMs
@@ -64,6 +75,11 @@ export class Gather {
     invariant(seq === last + 1, `exchange message ${seq} of partition ${origin} follows ${last}`)
     this.#received[origin] = seq
     this.#exchange.push({ kind: 'exchange', origin, seq, message: decodeMessage(bytes) })
+  }
+
+  /** The last message of an origin that has come. */
+  received(origin: number): number {
+    return this.#received[origin] ?? 0
   }
 
   get isDrained(): boolean {
@@ -91,7 +107,7 @@ export class Gather {
     const latest = host.clock.now() + limits.skewLimitMs
     while (this.#events.length < limits.batchEvents) {
       const record = this.#records.shift()
-      if (record) this.#decode(record.position, record.payload, latest)
+      if (record) this.#decode(record, latest)
       else {
         if (recordOf(this.#next) >= this.#log.end(partition)) return
         const maxBytes = Math.min(limits.batchBytes, BYTES_PER_READ)
@@ -101,8 +117,10 @@ export class Gather {
     }
   }
 
-  #decode(record: number, payload: Buffer, latest: number): void {
+  #decode({ position: record, payload, stamp }: PartitionRecord, latest: number): void {
     const input = decodeInput(payload)
+    // A log that stamps its records says when their events were accepted.
+    const times = { latest, acceptedAt: this.#task.limits.clock === 'wall' ? stamp : undefined }
     const after = positionOf(record + 1, 0)
     if (input.kind === 'clock') this.#events.push({ kind: 'clock', next: after, now: input.now })
     else if (input.kind === 'definitions') this.#events.push({ kind: 'definitions', next: after, version: input.version })
@@ -111,14 +129,15 @@ export class Gather {
       for (let i = from; i < input.events.length; i++) {
         const bytes = input.events[i] as Buffer
         const next = i + 1 === input.events.length ? after : positionOf(record, i + 1)
-        this.#events.push(this.#decodeOne(bytes, positionOf(record, i), next, latest))
+        this.#events.push(this.#decodeOne(bytes, { position: positionOf(record, i), next }, times))
       }
     }
     this.#next = after
   }
 
-  #decodeOne(bytes: Buffer, position: number, next: number, latest: number): Input {
+  #decodeOne(read: Buffer, { position, next }: Place, { latest, acceptedAt }: Times): Input {
     try {
+      const bytes = acceptedAt === undefined ? read : restamped(read, acceptedAt)
       const record = decodeEvent(bytes)
       const stamp = Math.min(record.acceptedAt, latest)
       return {
@@ -129,7 +148,7 @@ export class Gather {
         repeated: false,
       }
     } catch (error) {
-      return { kind: 'unreadable', next, stamp: 0, reason: String(error), bytes }
+      return { kind: 'unreadable', next, stamp: 0, reason: String(error), bytes: read }
     }
   }
 

@@ -2,16 +2,19 @@
 // other way, in a worker thread (host-thread.ts) as well as in the same thread (tests, simulations).
 // Owns its tasks, their journal and the tick of their timers; does not own logs of events or outputs.
 //
-// 1. Messages between partitions of one host stay in it; all others go through the main thread, in order.
+// 1. Messages between partitions of one host stay in it; all others go through the main thread, in order, or where partitions move
+//    between processes, over the exchange (exchange.ts).
 // 2. An answer to a question is sent only when all that it shows is durable, and this process owns what it was read from.
-import type { Clock } from '../core/clock.ts'
+import { type Clock, sleep } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
-import type { LogReader } from '../log/log.ts'
+import type { PartitionReader } from '../log/log.ts'
 import type { PendingRows } from '../state/pending.ts'
 import type { OutputEnds } from './agreement.ts'
 import type { Sent } from './batch.ts'
 import type { TaskLimits } from './config.ts'
 import { type DefinitionChange, Definitions } from './definitions.ts'
+import { Exchange, type ExchangeTasks, type ExchangeTopic } from './exchange.ts'
+import { isFenced, Moves } from './host-moves.ts'
 import type { HostView } from './host-view.ts'
 import { recordOf } from './inputs.ts'
 import type { HostJournal } from './journal-port.ts'
@@ -29,6 +32,9 @@ export type ToHost =
   | { readonly t: 'confirm'; readonly origin: number; readonly target: number; readonly seq: number }
   | { readonly t: 'question'; readonly id: number; readonly question: Question }
   | { readonly t: 'confirmClock'; readonly id: number }
+  /** The partition is to run here from now on, or not any more. */
+  | { readonly t: 'assign'; readonly partition: number }
+  | { readonly t: 'revoke'; readonly partition: number }
   | { readonly t: 'close'; readonly id: number }
 
 export type FromHost =
@@ -53,6 +59,7 @@ export function failureOf(error: unknown): Failure {
 
 export interface HostPorts {
   readonly host: number
+  /** Those that run here from the beginning on and for good. Others come and go (host-moves.ts). */
   readonly partitions: readonly number[]
   readonly limits: TaskLimits
   readonly clock: Clock
@@ -60,12 +67,16 @@ export interface HostPorts {
   readonly guard?: { confirm(): void }
   readonly shared: Shared
   readonly definitions: readonly DefinitionChange[]
-  readonly events: LogReader & { advance?(ordinal: number): void }
+  readonly events: PartitionReader & { advance?(ordinal: number): void }
   readonly journal: HostJournal
   readonly journalBytes: number
   /** Where the logs of outputs end. */
   outputEnds(partition: number): OutputEnds
   openRows(partition: number): Promise<PendingRows>
+  /** Nothing works on the rows of a partition any more. */
+  closeRows?(partition: number): Promise<void>
+  /** Where partitions move between processes: how they speak with one another. */
+  readonly exchange?: { readonly topic: ExchangeTopic; readonly troubled: (error: Error) => void }
   /** Lets the event loop turn. */
   pause(since: number): Promise<void>
   closed(): Promise<void>
@@ -75,12 +86,18 @@ export interface HostPorts {
 const TICK_MS = 5
 /** How often stores are looked at for applying and the journal for cutting. */
 const TEND_MS = 250
+/** How often it is looked whether definitions have come that a partition needs. */
+const DEFINITIONS_MS = 20
 
 export class Host implements HostView {
   readonly tasks = new Map<number, Task>()
   readonly ports: HostPorts
   readonly definitions = new Definitions()
   readonly #post: (message: FromHost) => void
+  readonly #moves: Moves
+  readonly #exchange: Exchange | undefined
+  /** Questions under way, which may be reading stores. */
+  readonly #answering = new Set<Promise<unknown>>()
   readonly #waiting: { check: () => boolean; resolve: () => void; reject: (error: Error) => void }[] = []
   #closing = false
   #stopTicks: (() => void)[] = []
@@ -92,17 +109,19 @@ export class Host implements HostView {
     this.ports = ports
     this.#post = post
     for (const [i, change] of ports.definitions.entries()) this.definitions.apply(i + 1, change)
+    const { clock, exchange } = ports
+    this.#exchange = exchange && new Exchange({ ...exchange, clock, tasks: this.#exchangeTasks() })
+    this.#moves = new Moves({
+      clock,
+      create: async (partition) => ({ task: await this.#create(partition), release: () => this.#release(partition) }),
+      run: (task, isWanted) => this.#run(task, isWanted),
+      hide: (task) => this.#hide(task),
+      failed: (partition, error) => this.#post({ t: 'stopped', partition, reason: failureOf(error).message }),
+    })
   }
 
   async open(): Promise<void> {
-    const host = this.#taskHost()
-    for (const partition of this.ports.partitions) {
-      const rows = await this.ports.openRows(partition)
-      const { limits, events } = this.ports
-      const journal = this.ports.journal.of(partition)
-      const outputEnds = this.ports.outputEnds(partition)
-      this.tasks.set(partition, new Task({ partition, limits, definitions: this.definitions, events, journal, outputEnds, rows, host }))
-    }
+    for (const partition of this.ports.partitions) this.tasks.set(partition, await this.#create(partition))
     // All of them, before any sends again what it had sent: messages find their receivers open.
     for (const task of this.tasks.values()) await task.open()
     for (const task of this.tasks.values()) await task.relayAgain()
@@ -112,13 +131,87 @@ export class Host implements HostView {
     this.#post({ t: 'opened', host: this.ports.host })
   }
 
+  async #create(partition: number): Promise<Task> {
+    const { limits, events } = this.ports
+    const rows = await this.ports.openRows(partition)
+    const journal = this.ports.journal.of(partition)
+    const outputEnds = this.ports.outputEnds(partition)
+    const host = this.#taskHost()
+    return new Task({ partition, limits, definitions: this.definitions, events, journal, outputEnds, rows, host })
+  }
+
+  // ---- partitions that come and go
+
+  async #run(task: Task, isWanted: () => boolean): Promise<void> {
+    const isGone = (): boolean => !isWanted() || task.phase === 'stopped'
+    // Whoever owned it may have been told of definitions before this process.
+    while (this.definitions.version < task.state.activeVersion && !isGone()) await sleep(this.ports.clock, DEFINITIONS_MS)
+    if (isGone()) return
+    this.tasks.set(task.partition, task)
+    await task.relayAgain()
+    if (isGone()) return
+    task.start()
+    this.#exchange?.begin(task.partition, (error) => task.fail(error))
+  }
+
+  async #hide(task: Task): Promise<void> {
+    this.#exchange?.leave(task.partition)
+    if (this.tasks.get(task.partition) === task) this.tasks.delete(task.partition)
+    this.#publishOpen()
+    this.#checkWaiting()
+    await Promise.allSettled(this.#answering)
+  }
+
+  async #release(partition: number): Promise<void> {
+    await this.ports.closeRows?.(partition)
+    // Elsewhere it is committed, or not: it holds nothing back here.
+    this.ports.shared.committed(partition, Number.POSITIVE_INFINITY)
+  }
+
+  #exchangeTasks(): ExchangeTasks {
+    const running = (partition: number): Task | undefined => {
+      const task = this.tasks.get(partition)
+      return task?.phase === 'running' ? task : undefined
+    }
+    return {
+      deliver: ({ origin, target, seq, bytes }) => {
+        const task = running(target)
+        if (!task) return 'absent'
+        const expected = task.expected(origin)
+        if (seq !== expected) return seq < expected ? 'repeat' : 'gap'
+        if (!running(origin)) this.received++
+        task.receive(origin, seq, Buffer.from(bytes))
+        return 'taken'
+      },
+      durableMark: (target, origin) => running(target)?.durableMark(origin) ?? 0,
+      confirmed: (origin, target, seq) => {
+        const task = this.tasks.get(origin)
+        task?.confirmed(target, seq)
+        this.#checkWaiting()
+        return task !== undefined
+      },
+      sayAgain: (origin, target) => {
+        running(origin)?.sayAgain(target)
+        return running(origin) !== undefined
+      },
+      unconfirmed: () => this.#unconfirmed(),
+    }
+  }
+
+  *#unconfirmed(): Iterable<{ origin: number; target: number; seq: number }> {
+    for (const [origin, task] of this.tasks)
+      if (task.phase === 'running') for (const { target, seq } of task.oldestUnconfirmed()) yield { origin, target, seq }
+  }
+
+  // ---- what tasks say
+
   #taskHost(): TaskHost {
     const { clock, shared } = this.ports
     return {
       clock,
       allowedNow: () => shared.allowedNow(clock.now()),
       relay: (partition, stream, payload, lastSeq) => this.#post({ t: 'relay', partition, stream, payload, lastSeq }),
-      exchange: (origin, sent) => this.#exchange(origin, sent),
+      exchange: (origin, sent) => this.#send(origin, sent),
       confirm: (origin, target, seq) => this.#confirm(origin, target, seq),
       committed: (partition, input, stamp) => {
         shared.executed(partition, stamp)
@@ -128,6 +221,11 @@ export class Host implements HostView {
       },
       idle: (partition) => this.#idle(partition),
       stopped: (partition, reason) => {
+        if (isFenced(reason) && this.#moves.hasLost(partition)) {
+          this.tasks.delete(partition)
+          this.#checkWaiting()
+          return
+        }
         this.#post({ t: 'stopped', partition, reason: `${reason.name}: ${reason.message}` })
         // The journal is everybody's, and there is no second attempt on it.
         if (reason instanceof TributaryError && reason.code === 'log_failed')
@@ -138,13 +236,21 @@ export class Host implements HostView {
     }
   }
 
-  #exchange(origin: number, sent: Sent): void {
+  #send(origin: number, sent: Sent): void {
+    if (this.#exchange) {
+      this.#exchange.send({ origin, target: sent.target, seq: sent.seq, bytes: sent.bytes })
+      return
+    }
     const task = this.tasks.get(sent.target)
     if (task) task.receive(origin, sent.seq, sent.bytes)
     else this.#post({ t: 'exchange', origin, target: sent.target, seq: sent.seq, bytes: sent.bytes })
   }
 
   #confirm(origin: number, target: number, seq: number): void {
+    if (this.#exchange) {
+      this.#exchange.confirm(origin, target, seq)
+      return
+    }
     const task = this.tasks.get(origin)
     if (!task) {
       this.#post({ t: 'confirm', origin, target, seq })
@@ -214,7 +320,8 @@ export class Host implements HostView {
         this.#synced(message.ordinal)
         return
       case 'definition':
-        this.definitions.apply(message.version, message.change)
+        // Told by several, it is known already.
+        if (message.version > this.definitions.version) this.definitions.apply(message.version, message.change)
         this.#post({ t: 'answer', id: message.id, answer: { kind: 'done' } })
         return
       case 'relayed':
@@ -228,11 +335,14 @@ export class Host implements HostView {
       case 'confirm':
         this.#confirm(message.origin, message.target, message.seq)
         return
+      case 'assign':
+        if (!this.#closing) this.#moves.assign(message.partition)
+        return
+      case 'revoke':
+        this.#moves.revoke(message.partition)
+        return
       case 'question':
-        this.#answer(message.question).then(
-          (result) => this.#post({ t: 'answer', id: message.id, answer: result }),
-          (error: unknown) => this.#post({ t: 'answer', id: message.id, error: failureOf(error) }),
-        )
+        this.#question(message)
         return
       case 'confirmClock':
         this.ports.guard?.confirm()
@@ -244,6 +354,17 @@ export class Host implements HostView {
           (error: unknown) => this.#post({ t: 'answer', id: message.id, error: failureOf(error) }),
         )
     }
+  }
+
+  #question({ id, question }: ToHost & { t: 'question' }): void {
+    const answering = this.#answer(question).then(
+      (result) => this.#post({ t: 'answer', id, answer: result }),
+      (error: unknown) => this.#post({ t: 'answer', id, error: failureOf(error) }),
+    )
+    // These wait for what may never come here, and read no store.
+    if (question.kind === 'finished' || question.kind === 'settled') return
+    this.#answering.add(answering)
+    void answering.finally(() => this.#answering.delete(answering))
   }
 
   /** Answers, unless one of the partitions has got another owner meanwhile: then the rows here may be older than others' answers. */
@@ -311,6 +432,8 @@ export class Host implements HostView {
   async close(): Promise<void> {
     this.#closing = true
     for (const stop of this.#stopTicks) stop()
+    this.#exchange?.close()
+    await this.#moves.close()
     await Promise.all([...this.tasks.values()].map((task) => task.close()))
     // It works on stores and journal: none is closed under it.
     await this.#cutting

@@ -3,7 +3,7 @@
 //
 // 1. Blocks of a stream leave in the order of their seqs; a repeat after a crash is equal to the byte.
 // 2. Exchange messages of a commit leave only after all user-visible blocks of it and of earlier commits are in their logs.
-// 3. A message stays until the receiver's commit with it is durable.
+// 3. A message stays until the receiver's commit with it is durable; until then it can be said again, in order, once it has left.
 import { invariant } from '../core/assert.ts'
 import type { Sent } from './batch.ts'
 import { type Block, encodeBlock, STREAMS, type Stream } from './outbox.ts'
@@ -27,12 +27,15 @@ export class Relay {
   readonly #given: Record<Stream, number>
   readonly #held: Held[] = []
   readonly #unconfirmed: Sent[][]
+  /** Per target, the last message that has left (2). */
+  readonly #left: number[]
 
   constructor(port: RelayPort, state: TaskState) {
     this.#port = port
     this.#relayed = { ...state.relayed }
     this.#given = { ...state.relayed }
     this.#unconfirmed = state.sent.map(() => [])
+    this.#left = state.sent.map(() => 0)
   }
 
   /** Sends what a durable commit holds. */
@@ -54,8 +57,23 @@ export class Relay {
       const first = this.#held[0]
       if (!first || STREAMS.some((s) => this.#relayed[s] < first.after[s])) return
       this.#held.shift()
-      for (const s of first.sent) this.#port.exchange(s)
+      for (const s of first.sent) {
+        this.#left[s.target] = s.seq
+        this.#port.exchange(s)
+      }
     }
+  }
+
+  /** Says again what has left for a target and is not confirmed (3). */
+  again(target: number): void {
+    const left = this.#left[target] ?? 0
+    // A copy: what a task of this host is told again, it may confirm at once.
+    for (const s of [...(this.#unconfirmed[target] ?? [])]) if (s.seq <= left) this.#port.exchange(s)
+  }
+
+  /** Per target, the oldest message that has left and is not confirmed. */
+  *oldest(): Iterable<Sent> {
+    for (const [first] of this.#unconfirmed) if (first && first.seq <= (this.#left[first.target] ?? 0)) yield first
   }
 
   /** A stream's log has everything up to `seq`. */

@@ -43,8 +43,15 @@ export class Shared {
     this.#set(1 + host, oldestStamp)
   }
 
+  /** Grows only, whoever tells it. */
   appended(partition: number, records: number): void {
-    this.#set(this.#cell(0, partition), records)
+    const cell = this.#cell(0, partition)
+    const told = BigInt(records)
+    for (let known = Atomics.load(this.#cells, cell); known < told; ) {
+      const found = Atomics.compareExchange(this.#cells, cell, known, told)
+      if (found === known) return
+      known = found
+    }
   }
 
   committed(partition: number, records: number): void {

@@ -17,7 +17,7 @@ import { TributaryError } from '../core/errors.ts'
 import type { ProfileKey } from '../core/identifier.ts'
 import { decodeMessage } from '../identity/codec.ts'
 import { type CauseRef, causesIn, type IdentityMessage } from '../identity/messages.ts'
-import type { LogReader } from '../log/log.ts'
+import type { PartitionReader } from '../log/log.ts'
 import type { PendingRows } from '../state/pending.ts'
 import { RowBlock } from '../state/row-block.ts'
 import { disagreement, type OutputEnds } from './agreement.ts'
@@ -66,7 +66,7 @@ export interface TaskOptions {
   readonly partition: number
   readonly limits: TaskLimits
   readonly definitions: Definitions
-  readonly events: LogReader
+  readonly events: PartitionReader
   readonly journal: TaskJournal
   readonly outputEnds: OutputEnds
   readonly rows: PendingRows
@@ -130,6 +130,8 @@ export class Task implements TaskView {
   #lastPosition = -1
   #applying: Promise<void> | undefined
   readonly #confirmed: number[]
+  /** Per origin: what has been confirmed or may be. */
+  readonly #durableMarks: number[]
   #committedInput = 0
   readonly #awaiting: { readonly n: number; resolve(): void; reject(error: Error): void }[] = []
   #oldestOpen = Number.POSITIVE_INFINITY
@@ -156,6 +158,7 @@ export class Task implements TaskView {
     this.#state = emptyTaskState(options.limits.partitions)
     this.#deadRows = new DeadRows(options.limits.partitions)
     this.#confirmed = new Array(options.limits.partitions).fill(0)
+    this.#durableMarks = [...this.#confirmed]
     this.#surroundings = {
       partition: this.partition,
       limits: this.limits,
@@ -514,7 +517,10 @@ export class Task implements TaskView {
   }
 
   #confirm(taken: readonly (readonly [origin: number, mark: number])[]): void {
-    for (const [origin, mark] of taken) this.#gate.pass(() => this.#host.confirm(origin, this.partition, mark))
+    for (const [origin, mark] of taken) {
+      this.#durableMarks[origin] = mark
+      this.#gate.pass(() => this.#host.confirm(origin, this.partition, mark))
+    }
   }
 
   /** Lets others run once a slice is used up. */
@@ -643,6 +649,11 @@ export class Task implements TaskView {
     }
   }
 
+  /** It can't be opened, or can't go on, for a reason outside it. */
+  fail(error: Error): void {
+    this.#stop(error)
+  }
+
   #stop(error: Error): void {
     if (this.phase === 'stopped' || this.phase === 'closed') return
     this.phase = 'stopped'
@@ -667,6 +678,26 @@ export class Task implements TaskView {
       return
     }
     this.wake()
+  }
+
+  /** The seq of the next message of an origin. */
+  expected(origin: number): number {
+    return this.#gather.received(origin) + 1
+  }
+
+  /** Up to where the messages of an origin are durable here. */
+  durableMark(origin: number): number {
+    return this.#durableMarks[origin] ?? 0
+  }
+
+  /** Sends again what has left for a target and is not confirmed. */
+  sayAgain(target: number): void {
+    this.#relay.again(target)
+  }
+
+  /** Per target, the oldest message that has left and is not confirmed. */
+  oldestUnconfirmed(): Iterable<Sent> {
+    return this.#relay.oldest()
   }
 
   relayed(stream: Stream, seq: number): void {

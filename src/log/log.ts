@@ -13,6 +13,8 @@ export interface PartitionRecord {
   /** Position in its partition. */
   readonly position: number
   readonly payload: Buffer
+  /** When it was appended, ms, where the log says so: then the payload is the reader's own, and may be changed. */
+  readonly stamp?: number
 }
 
 export interface LogRecord extends PartitionRecord {

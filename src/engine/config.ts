@@ -22,8 +22,10 @@ export interface TaskLimits {
 
 /** Of the events log, read at a time. */
 export const BYTES_PER_READ = 256 << 10
-/** Timers loaded from the store at a time. */
-export const TIMERS_PER_LOAD = 20_000
+/** Timers loaded from the store at a time: about what a slice takes in. */
+export const TIMERS_PER_LOAD = 2_000
+/** Timers in memory above which none are loaded ahead of their time. */
+export const TIMERS_AHEAD = 20_000
 /** How far ahead timers are loaded at most. */
 export const LONGEST_HORIZON_MS = 7 * 86_400_000
 /** Timers fired in one batch, so that live events get their turn between. */

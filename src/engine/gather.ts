@@ -14,6 +14,7 @@ import {
   EVENTS_PER_TRIM,
   FILLS_PER_BATCH,
   LONGEST_HORIZON_MS,
+  TIMERS_AHEAD,
   TIMERS_PER_BATCH,
   TIMERS_PER_LOAD,
   TRIMS_PER_BATCH,
@@ -197,8 +198,8 @@ export class Gather {
   /** Where time passes quickly (a backlog, a time-lapse) and few timers are due, it is looked further ahead. */
   #adaptHorizon(isAll: boolean): void {
     const { timers, limits } = this.#task
-    if (!isAll || timers.inMemory > TIMERS_PER_LOAD) this.#horizonMs = limits.timerHorizonMs
-    else if (timers.inMemory < TIMERS_PER_LOAD / 4) this.#horizonMs = Math.min(this.#horizonMs * 2, LONGEST_HORIZON_MS)
+    if (!isAll || timers.inMemory > TIMERS_AHEAD) this.#horizonMs = limits.timerHorizonMs
+    else if (timers.inMemory < TIMERS_AHEAD / 4) this.#horizonMs = Math.min(this.#horizonMs * 2, LONGEST_HORIZON_MS)
   }
 
   // ---- fills and trims

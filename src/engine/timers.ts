@@ -1,8 +1,9 @@
-// Timers of one partition in memory: those due first, in a heap; the rest lie in the store and are loaded in stretches.
+// Timers of one partition in memory: those due first; the rest lie in the store and are loaded in stretches.
 // Owns which timers are in memory; does not own the rows, nor `armedAt`, by which the task tells a stale timer from a live one.
 //
-// 1. Every committed or uncommitted timer with (due, key) at or below `loadedThrough` is in the heap.
-// 2. The heap may hold stale and repeated entries; firing one that isn't the profile's `armedAt` does nothing.
+// 1. Every committed or uncommitted timer with (due, key) at or below `loadedThrough` is in memory: those loaded in a list, for a scan
+//    brings them in their order, those armed since in a heap.
+// 2. There may be stale and repeated entries; firing one that isn't the profile's `armedAt` does nothing.
 import type { ProfileKey } from '../core/identifier.ts'
 
 export interface Timer {
@@ -63,6 +64,10 @@ function before(a: Timer, b: Timer): boolean {
 }
 
 export class Timers {
+  /** Loaded, in order, and how many of them were taken. */
+  #loaded: readonly Timer[] = []
+  #taken = 0
+  /** Armed below `loadedThrough`. */
   readonly #heap = new TimerHeap()
   #loadedDue = -1
   #loadedKey = ''
@@ -70,13 +75,13 @@ export class Timers {
   #beyond: { readonly timer: Timer; readonly n: number }[] = []
   #scanning = false
 
-  /** Timers up to here are all in the heap. */
+  /** Timers up to here are all in memory. */
   get loadedThrough(): Timer {
     return { due: this.#loadedDue, key: this.#loadedKey }
   }
 
   get inMemory(): number {
-    return this.#heap.size
+    return this.#heap.size + this.#loaded.length - this.#taken
   }
 
   #isLoaded(t: Timer): boolean {
@@ -99,9 +104,10 @@ export class Timers {
     if (!this.#scanning && this.#beyond.length > 0) this.#beyond = this.#beyond.filter((b) => b.n > n)
   }
 
-  /** Takes in the timers of a scan that began after `loadedThrough` and ended at `through`. */
+  /** Takes in the timers of a scan that began after `loadedThrough` and ended at `through`, in their order. */
   loaded(timers: readonly Timer[], through: Timer): void {
-    for (const t of timers) this.#heap.push(t)
+    this.#loaded = this.#taken === this.#loaded.length ? timers : [...this.#loaded.slice(this.#taken), ...timers]
+    this.#taken = 0
     this.#scanning = false
     this.#loadedDue = through.due
     this.#loadedKey = through.key
@@ -112,12 +118,17 @@ export class Timers {
 
   /** The first timer, if it is due by `now`. */
   takeDue(now: number): Timer | undefined {
-    const first = this.#heap.peek()
-    if (first === undefined || first.due > now) return undefined
-    return this.#heap.pop()
+    const loaded = this.#loaded[this.#taken]
+    const armed = this.#heap.peek()
+    if (loaded !== undefined && (armed === undefined || before(loaded, armed))) {
+      if (loaded.due > now) return undefined
+      this.#taken++
+      return loaded
+    }
+    return armed === undefined || armed.due > now ? undefined : this.#heap.pop()
   }
 
   nextDue(): number {
-    return this.#heap.peek()?.due ?? Number.POSITIVE_INFINITY
+    return Math.min(this.#loaded[this.#taken]?.due ?? Number.POSITIVE_INFINITY, this.#heap.peek()?.due ?? Number.POSITIVE_INFINITY)
   }
 }

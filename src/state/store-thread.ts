@@ -10,7 +10,9 @@
 //    iterator open.
 // 4. Every request is answered. A value that the binding fails to read in the background ends up as an uncaught exception, and the
 //    call that asked for it is never answered: then all reads under way are repeated in a way that reports errors.
-// 5. A database is held as long as the binding works on it: it is freed with its handle, whatever is under way.
+// 5. Of the reads of many rows, a few are under way at a time: threads are left for those of few rows, behind which somebody waits, and
+//    for the syncs of the logs, which share the pool with them.
+// 6. A database is held as long as the binding works on it: it is freed with its handle, whatever is under way.
 import { parentPort } from 'node:worker_threads'
 import binding, { type Database, type Iterator, type OpenOptions } from '@nxtedition/rocksdb/binding.js'
 import { must } from '../core/assert.ts'
@@ -56,6 +58,10 @@ export interface StoreReply {
 const FEW_ROWS = 512
 /** A page ends once it has more bytes than this. */
 const PAGE_BYTES = 1 << 20
+/** Reads of so many rows are those of batches (5). */
+const MANY_ROWS = 32
+/** Of the pool's four threads. */
+const MOST_LARGE_READS = 2
 const NO_OPTIONS = {}
 
 class OpenDatabase {
@@ -83,6 +89,9 @@ const port = must(parentPort, 'the store thread is a worker')
 const databases = new Map<number, OpenDatabase>()
 const closing = new Set<Database>()
 const reads = new Set<Read>()
+/** Reads of many rows: under way, and those that wait for one of them to end (5). */
+let largeReads = 0
+const line: Read[] = []
 /** Databases with writes, in the order of their turns. */
 const writing: OpenDatabase[] = []
 let isTurnDue = false
@@ -174,7 +183,7 @@ function open({ id, database: number, request }: StoreCall<RequestOf<'open'>>): 
   })
 }
 
-/** Held until it is closed: one that garbage collection finds is closed by its finalizer as well, at the same time (5). */
+/** Held until it is closed: one that garbage collection finds is closed by its finalizer as well, at the same time (6). */
 function close(db: Database, done: (error: Error | null) => void): void {
   closing.add(db)
   binding.db_close(db, (error) => {
@@ -193,10 +202,19 @@ function redo(db: Database): void {
 
 function read(call: StoreCall<RequestOf<'get'>>, database: OpenDatabase): void {
   const one: Read = { call, database, keys: unpackKeys(Buffer.from(call.request.packed)) }
-  reads.add(one)
   database.reads++
+  if (isLarge(one) && largeReads >= MOST_LARGE_READS) line.push(one)
+  else begin(one)
+}
+
+const isLarge = ({ keys }: Read): boolean => keys.length >= MANY_ROWS
+
+function begin(one: Read): void {
+  const { call, database, keys } = one
+  reads.add(one)
+  if (isLarge(one)) largeReads++
   try {
-    binding.db_get_many(database.db, one.keys, NO_OPTIONS, (error, values) => {
+    binding.db_get_many(database.db, keys, NO_OPTIONS, (error, values) => {
       if (!reads.has(one)) return
       if (error) refuse(call.id, error)
       else answer(call.id, packValues(values).buffer)
@@ -212,6 +230,10 @@ function ended(one: Read): void {
   reads.delete(one)
   const { database } = one
   if (--database.reads === 0 && database.holdsReads) takeTurn(database)
+  if (!isLarge(one)) return
+  largeReads--
+  const next = line.shift()
+  if (next) answering(next.call.id, () => begin(next))
 }
 
 /** Reads at once, in a way that reports errors (4). */

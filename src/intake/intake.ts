@@ -88,7 +88,7 @@ export function mapMessages(envelope: Envelope, context: IntakeContext): Mapped 
 }
 
 /** A rejected message as its dead letter holds it: itself, or the beginning of its text where it is too large or too deep. */
-function kept(original: unknown): unknown {
+export function kept(original: unknown): unknown {
   let text: string
   try {
     text = JSON.stringify(original) ?? 'null'

@@ -12,6 +12,8 @@ import { isoText, parseInstant } from './timestamp.ts'
 export interface IntakeContext {
   /** When the request was accepted, ms. */
   readonly acceptedAt: number
+  /** When the message had come to us, where it has waited since (a source): its `sentAt` and a missing timestamp are told by this. Not later. */
+  readonly receivedAt?: number
   readonly sourcePriority: number
   /** How far ahead of acceptance an event may lie, ms. */
   readonly futureLimit: number
@@ -175,26 +177,30 @@ interface Times {
 }
 
 // One request's messages share their acceptance time, so its text is made once.
-let lastAcceptedAt = Number.NaN
-let lastAcceptedText = ''
+let lastReceivedMs = Number.NaN
+let lastReceivedText = ''
 
-/** When it happened, by the server's clock: acceptance time minus the age that the client saw. */
-function timesOf(message: JsonObject, envelope: Envelope, { acceptedAt, futureLimit }: IntakeContext): Times | Refusal {
-  if (acceptedAt !== lastAcceptedAt) {
-    lastAcceptedAt = acceptedAt
-    lastAcceptedText = isoText(acceptedAt)
+/** When it happened, by the server's clock: the instant of receipt minus the age that the client saw. */
+function timesOf(
+  message: JsonObject,
+  envelope: Envelope,
+  { acceptedAt, receivedAt: receivedMs = acceptedAt, futureLimit }: IntakeContext,
+): Times | Refusal {
+  if (receivedMs !== lastReceivedMs) {
+    lastReceivedMs = receivedMs
+    lastReceivedText = isoText(receivedMs)
   }
-  const receivedAt = lastAcceptedText
+  const receivedAt = lastReceivedText
   const sentAt = message.sentAt ?? envelope.sentAt
   const said = given(message.timestamp) ?? given(message.originalTimestamp)
-  if (said === undefined) return { at: acceptedAt, corrected: receivedAt, said: undefined, sentAt, receivedAt }
+  if (said === undefined) return { at: receivedMs, corrected: receivedAt, said: undefined, sentAt, receivedAt }
   const saidMs = parseInstant(said)
   if (Number.isNaN(saidMs))
     return new Refusal('invalid_timestamp', `The timestamp ${JSON.stringify(said).slice(0, 60)} is no ISO 8601 instant.`)
   // A message that has passed an intake before (an export, another platform's forward) was corrected there.
   const isCorrected = message.receivedAt !== undefined && !Number.isNaN(parseInstant(message.receivedAt))
   const sentMs = isCorrected ? Number.NaN : parseInstant(sentAt)
-  const at = Math.max(0, Number.isNaN(sentMs) ? saidMs : acceptedAt - (sentMs - saidMs))
+  const at = Math.max(0, Number.isNaN(sentMs) ? saidMs : receivedMs - (sentMs - saidMs))
   if (at > acceptedAt + futureLimit) {
     return new Refusal(
       'future_event',

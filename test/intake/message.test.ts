@@ -126,6 +126,18 @@ describe('instants', () => {
     expect(at({})).toBe(0)
   })
 
+  test('of a message that has waited are told by when it came, while the limit ahead counts from acceptance', () => {
+    const receivedAt = ACCEPTED_AT - 3_600_000
+    const told = (fields: object) => {
+      const { events, rejected } = mapMessages({ messages: [{ ...TRACK, ...fields }], single: true }, { ...context, receivedAt })
+      return events[0]?.at ?? rejected[0]?.code
+    }
+    expect(told({})).toBe(receivedAt)
+    expect(told({ timestamp: '2026-05-03T12:00:00.000Z', sentAt: '2026-05-03T12:00:05.000Z' })).toBe(receivedAt - 5000)
+    expect(told({ timestamp: '2026-05-04T10:00:00.000Z' })).toBe(ACCEPTED_AT + 86_400_000)
+    expect(told({ timestamp: '2026-05-04T10:00:00.001Z' })).toBe('future_event')
+  })
+
   test("are corrected by sentAt, the message's own first", () => {
     // A client two hours fast: the event was 5 s old when sent.
     const sent = { timestamp: '2026-05-03T12:00:00.000Z', sentAt: '2026-05-03T12:00:05.000Z' }

@@ -31,7 +31,7 @@ type Raw = { [key: string]: unknown }
 
 const PREFIX = 'TRIBUTARY_'
 /** Options whose values are not to be shown, here or below. */
-const SECRET = /^(keys|kafka\.sasl|kafka\.secret|kafka\.tls|kafka$)/
+const SECRET = /^(keys|kafka\.sasl|kafka\.secret|kafka\.tls|kafka$|sources\.\d+\.(sasl|tls|schemaRegistry)|sources(\.\d+)?$)/
 /** Environment variables of the command line and the tests: no options. */
 const RESERVED = new Set(['TRIBUTARY_CONFIG', 'TRIBUTARY_URL', 'TRIBUTARY_KEY', 'TRIBUTARY_FUZZ_CASES'])
 // Kubernetes sets these for a service named "tributary".
@@ -64,28 +64,39 @@ export function checkConfig(raw: Raw, cwd = '.'): Config {
     throw invalid(`${path}: ${expected}${SECRET.test(path) ? '' : `, not ${JSON.stringify(error.value)}`}.`)
   }
   const loaded = completed as unknown as Omit<Config, 'keys'> & { keys: readonly RawKey[] }
-  const { kafka } = loaded
+  const { kafka, sources } = loaded
   const config: Config = {
     ...loaded,
     keys: loaded.keys.map(hashed),
-    ...(kafka?.tls ? { kafka: { ...kafka, tls: withTexts(kafka.tls, cwd) } } : {}),
+    ...(kafka?.tls ? { kafka: { ...kafka, tls: withTexts(kafka.tls, cwd, 'kafka') } } : {}),
+    sources: sources.map((source) => withFiles(source, cwd)),
   }
   assertRelations(config)
   return freeze(config)
 }
 
 /** Names of files become what is in them. */
-function withTexts(tls: Readonly<Record<string, string>>, cwd: string): Readonly<Record<string, string>> {
+function withTexts(tls: Readonly<Record<string, string>>, cwd: string, where: string): Readonly<Record<string, string>> {
   return Object.fromEntries(
     Object.entries(tls).map(([name, text]) => {
       if (text.trimStart().startsWith('-----BEGIN ')) return [name, text]
       try {
         return [name, readFileSync(resolve(cwd, text), 'utf8')]
       } catch (cause) {
-        throw new TributaryError('invalid_config', `kafka.tls.${name} is neither PEM text nor a file that can be read.`, { cause })
+        throw new TributaryError('invalid_config', `${where}.tls.${name} is neither PEM text nor a file that can be read.`, { cause })
       }
     }),
   )
+}
+
+/** Relative names of files are told from where the configuration was looked for. */
+function withFiles(source: Config['sources'][number], cwd: string): Config['sources'][number] {
+  const { name, tls, schema } = source
+  return {
+    ...source,
+    ...(tls ? { tls: withTexts(tls, cwd, `sources.${name}`) } : {}),
+    ...(schema === undefined || /^\s*[{["]/.test(schema) ? {} : { schema: resolve(cwd, schema) }),
+  }
 }
 
 interface RawKey extends Omit<KeyConfig, 'hash' | 'priority'> {

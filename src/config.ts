@@ -25,6 +25,8 @@ export function parseQuantity(unit: Unit, text: string): number {
   return factor === undefined ? Number.NaN : Math.round(Number(match[1]) * factor)
 }
 
+export const DEFAULT_SOURCE_PRIORITY = 100
+
 const STRICT = { additionalProperties: false }
 
 function duration(text: string, description: string, minimum = 0) {
@@ -122,6 +124,26 @@ const RETENTION = Type.Object(
 
 const secret = (description: string) => Type.String({ minLength: 1, description })
 
+const TLS = Type.Object(
+  {
+    authority: Type.Optional(
+      Type.String({ description: 'Authorities to trust: PEM text, or a file with it. None: those that Node.js trusts.' }),
+    ),
+    certificate: Type.Optional(Type.String({ description: 'For mutual TLS: PEM text, or a file with it.' })),
+    key: Type.Optional(Type.String({ description: 'For mutual TLS: PEM text, or a file with it.' })),
+  },
+  STRICT,
+)
+
+const SASL = Type.Object(
+  {
+    mechanism: oneOf(['plain', 'scram-sha-256', 'scram-sha-512'], 'plain only with TLS, except on loopback.'),
+    username: Type.String({ minLength: 1, description: 'Login.' }),
+    password: secret('Login. Rather in the environment than in the file.'),
+  },
+  STRICT,
+)
+
 const KAFKA = Type.Object(
   {
     brokers: Type.Array(Type.String({ minLength: 1 }), { minItems: 1, description: '`host:port` of some brokers; the others are learnt.' }),
@@ -132,28 +154,8 @@ const KAFKA = Type.Object(
       minimum: -1,
       description: 'Copies of each record in topics that are made here.',
     }),
-    tls: Type.Optional(
-      Type.Object(
-        {
-          authority: Type.Optional(
-            Type.String({ description: 'Authorities to trust: PEM text, or a file with it. None: those that Node.js trusts.' }),
-          ),
-          certificate: Type.Optional(Type.String({ description: 'For mutual TLS: PEM text, or a file with it.' })),
-          key: Type.Optional(Type.String({ description: 'For mutual TLS: PEM text, or a file with it.' })),
-        },
-        STRICT,
-      ),
-    ),
-    sasl: Type.Optional(
-      Type.Object(
-        {
-          mechanism: oneOf(['plain', 'scram-sha-256', 'scram-sha-512'], 'plain only with TLS, except on loopback.'),
-          username: Type.String({ minLength: 1, description: 'Login.' }),
-          password: secret('Login. Rather in the environment than in the file.'),
-        },
-        STRICT,
-      ),
-    ),
+    tls: Type.Optional(TLS),
+    sasl: Type.Optional(SASL),
     sessionTimeoutMs: count(6000, 'A process that is silent for so long loses its partitions to the others, ms.', 1000),
     advertise: Type.Optional(
       Type.String({
@@ -163,6 +165,69 @@ const KAFKA = Type.Object(
     ),
     secret: Type.Optional(secret('What the processes of a deployment show one another. Needed beyond loopback.')),
     standby: Type.Boolean({ default: false, description: 'Follow the journals of partitions that others own, to take over faster.' }),
+  },
+  STRICT,
+)
+
+const REGISTRY = Type.Object(
+  {
+    url: Type.String({ pattern: '^https?://', description: 'Of a registry that speaks Confluent’s protocol.' }),
+    username: Type.Optional(Type.String({ minLength: 1, description: 'Login, if it wants one.' })),
+    password: Type.Optional(secret('Login.')),
+    token: Type.Optional(secret('Sent as Bearer token, instead of a login.')),
+  },
+  STRICT,
+)
+
+const REFERENCE = (description: string) => Type.Optional(Type.String({ minLength: 1, description }))
+const REFERENCES = (description: string) => Type.Optional(Type.Any({ description, shownType: 'text or map' }))
+
+/** What the references are, docs/sources.md says; intake/sources/mapping.ts reads them. */
+const MAPPING = Type.Object(
+  {
+    type: REFERENCE('Of the message: a constant such as track, or a reference such as $.kind.'),
+    event: REFERENCE('Name of a track call.'),
+    name: REFERENCE('Name of a page or screen.'),
+    userId: REFERENCE('Such as $.customer.id, or $key.'),
+    anonymousId: REFERENCE('As userId.'),
+    previousId: REFERENCE('Of an alias.'),
+    groupId: REFERENCE('Of a group call.'),
+    messageId: REFERENCE('Absent: made from where the record lies.'),
+    timestamp: REFERENCE("When it happened. Absent: the record's own instant."),
+    properties: REFERENCES('A reference to an object, or a map of references.'),
+    traits: REFERENCES('As properties.'),
+    context: REFERENCES('As properties.'),
+  },
+  STRICT,
+)
+
+const SOURCE = Type.Object(
+  {
+    name: Type.String({
+      pattern: '^[A-Za-z0-9._-]{1,100}$',
+      description: 'In metrics, in dead letters, and in the ids of messages without one: keep it.',
+    }),
+    topics: Type.Array(Type.String({ minLength: 1, maxLength: 249 }), { minItems: 1, description: 'Topics to read.' }),
+    brokers: Type.Optional(
+      Type.Array(Type.String({ minLength: 1 }), { minItems: 1, description: '`host:port` of some brokers. None: those of `kafka`.' }),
+    ),
+    tls: Type.Optional(TLS),
+    sasl: Type.Optional(SASL),
+    group: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 200, description: 'Consumer group that keeps the positions. None: `<prefix>.<name>`.' }),
+    ),
+    from: choice(['earliest', 'latest'], 'earliest', 'Where a group without positions begins.'),
+    format: choice(['json', 'avro', 'msgpack'], 'json', 'Of the values.'),
+    schema: Type.Optional(Type.String({ minLength: 1, description: 'Of avro without a registry: the schema, or a file with it.' })),
+    schemaRegistry: Type.Optional(REGISTRY),
+    mapping: Type.Optional(MAPPING),
+    timestampUnit: choice(['ms', 's', 'us', 'ns'], 'ms', 'Of a timestamp that is a number, in a mapping.'),
+    priority: Type.Integer({
+      default: DEFAULT_SOURCE_PRIORITY,
+      minimum: 0,
+      maximum: 255,
+      description: 'The smaller wins where two sources set a trait at one instant.',
+    }),
   },
   STRICT,
 )
@@ -221,6 +286,7 @@ export const CONFIG_SCHEMA = Type.Object(
     positionWaitMs: count(10_000, 'How long a read with min-position waits, ms.'),
     retention: RETENTION,
     kafka: Type.Optional(KAFKA),
+    sources: Type.Array(SOURCE, { default: [], description: 'Kafka topics of yours to read events from.' }),
     logLevel: choice(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info', 'Least severe log line to print.'),
   },
   STRICT,
@@ -242,8 +308,6 @@ type Frozen<T> = T extends (infer U)[] ? readonly Frozen<U>[] : T extends object
 /** All options, checked and frozen. Durations are milliseconds. */
 export type Config = Frozen<Omit<Loaded, 'keys'>> & { readonly keys: readonly KeyConfig[] }
 
-export const DEFAULT_SOURCE_PRIORITY = 100
-
 export function defaultHosts(partitions: number): number {
   return Math.max(1, Math.min(availableParallelism() - 1, partitions))
 }
@@ -262,6 +326,7 @@ export function assertRelations(c: Config): void {
     [c.identity.namespaces.every((n) => !(n.unique && (n.limit ?? 1) > 1)), 'a unique namespace has no limit above 1'],
     [areDistinct(c.keys.map((k) => k.name)), 'keys have distinct names'],
     [areDistinct(c.keys.map((k) => k.hash)), 'keys are distinct'],
+    [areDistinct(c.sources.map((x) => x.name)), 'sources have distinct names'],
     [c.batchBytes <= c.applyBytes, 'batchBytes is at most applyBytes'],
     [2 * c.applyBytes <= c.journalBytes, 'applyBytes is at most half of journalBytes'],
     [c.splitBytes < c.batchBytes, 'splitBytes is below batchBytes'],
@@ -311,6 +376,7 @@ export function describeOptions(schema: TSchema = CONFIG_SCHEMA, prefix = ''): O
 function typeOf(option: TSchema): string {
   if (Array.isArray(option.enum)) return option.enum.join(' \\| ')
   if (option.unit !== undefined) return option.unit
+  if (option.shownType !== undefined) return option.shownType
   return option.type === 'array' ? 'list' : String(option.type)
 }
 

@@ -66,6 +66,10 @@ export const ERRORS = {
     status: 500,
     hint: 'The Kafka client is not the version that this was built on; install exactly what package-lock.json says.',
   },
+  registry_failed: {
+    status: 500,
+    hint: 'The schema registry did not answer, or refused: check schemaRegistry.url, its login and the network.',
+  },
   append_in_doubt: {
     status: 500,
     hint: 'It is not known whether the record is in the log: read it back before anything else is appended.',

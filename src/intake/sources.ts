@@ -1,0 +1,122 @@
+// The sources of a process: options checked and put together, all of them opened and closed as one.
+import { readFileSync } from 'node:fs'
+import type { Clock } from '../core/clock.ts'
+import { TributaryError } from '../core/errors.ts'
+import { checkKafkaSettings, type KafkaSettings } from '../log/kafka-settings.ts'
+import { KafkaSource } from '../log/kafka-source.ts'
+import type { IdentifierSource } from './identifiers.ts'
+import { avroDecoder } from './sources/avro.ts'
+import { type Decode, decodeJson, decodeMsgpack } from './sources/formats.ts'
+import { compileMapping, type MappingOptions, type TimestampUnit } from './sources/mapping.ts'
+import { type RegistryOptions, SchemaRegistry } from './sources/schema-registry.ts'
+import { Source, type SourceEngine, type SourceFacts, type SourceLog } from './sources/source.ts'
+
+/** A source as the configuration has it (config.ts). */
+export interface SourceSettings {
+  readonly name: string
+  readonly topics: readonly string[]
+  readonly brokers?: readonly string[]
+  readonly tls?: KafkaSettings['tls']
+  readonly sasl?: KafkaSettings['sasl']
+  readonly group?: string
+  readonly from: 'earliest' | 'latest'
+  readonly format: 'json' | 'avro' | 'msgpack'
+  readonly schema?: string
+  readonly schemaRegistry?: RegistryOptions
+  readonly mapping?: MappingOptions
+  readonly timestampUnit: TimestampUnit
+  readonly priority: number
+}
+
+export interface SourcesOptions {
+  readonly sources: readonly SourceSettings[]
+  /** Where a source without brokers of its own reads. */
+  readonly kafka: KafkaSettings | undefined
+  readonly engine: SourceEngine
+  readonly namespaces: IdentifierSource
+  readonly futureLimit: number
+  readonly clock: Clock
+  readonly log: SourceLog
+}
+
+const DEFAULT_PREFIX = 'tributary'
+
+export class Sources {
+  readonly #sources: readonly Source[]
+
+  /** Throws invalid_config; connects to nothing yet. */
+  constructor(options: SourcesOptions) {
+    this.#sources = options.sources.map((settings) => sourceOf(settings, options))
+  }
+
+  start(): void {
+    for (const source of this.#sources) source.start()
+  }
+
+  facts(): SourceFacts[] {
+    return this.#sources.map((source) => source.facts())
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#sources.map((source) => source.close()))
+  }
+}
+
+function sourceOf(settings: SourceSettings, { kafka, engine, namespaces, futureLimit, clock, log }: SourcesOptions): Source {
+  const { name, topics, from, mapping, timestampUnit, priority } = settings
+  const where = `sources.${name}`
+  const cluster = clusterOf(settings, kafka, where)
+  const group = settings.group ?? `${cluster.prefix}.${name}`
+  return new Source({
+    name,
+    topics,
+    open: () => new KafkaSource({ settings: cluster, clock, group, topics, from }),
+    take: {
+      source: name,
+      decode: decoderOf(settings, clock, where),
+      mapping: mapping && compileMapping(mapping, timestampUnit, `${where}.mapping`),
+      priority,
+      futureLimit,
+      namespaces,
+    },
+    engine,
+    clock,
+    log,
+  })
+}
+
+function clusterOf({ brokers, tls, sasl }: SourceSettings, kafka: KafkaSettings | undefined, where: string): KafkaSettings {
+  if (brokers === undefined) {
+    if (tls || sasl) throw invalid(`${where}: tls and sasl go with brokers of its own.`)
+    if (!kafka) throw invalid(`${where} needs brokers, as there is no section kafka.`)
+    return kafka
+  }
+  const prefix = kafka?.prefix ?? DEFAULT_PREFIX
+  const cluster: KafkaSettings = { brokers, prefix, ...(tls ? { tls } : {}), ...(sasl ? { sasl } : {}) }
+  try {
+    checkKafkaSettings(cluster)
+  } catch (error) {
+    throw error instanceof TributaryError ? invalid(error.message.replace(/^kafka\./, `${where}.`)) : error
+  }
+  return cluster
+}
+
+function decoderOf(settings: SourceSettings, clock: Clock, where: string): Decode {
+  const { format, schema, schemaRegistry } = settings
+  if (format !== 'avro') {
+    if (schema !== undefined || schemaRegistry) throw invalid(`${where}: schema and schemaRegistry go with format avro.`)
+    return format === 'json' ? decodeJson : decodeMsgpack
+  }
+  if (schemaRegistry && schema === undefined) return new SchemaRegistry(schemaRegistry, clock).decode
+  if (schema === undefined || schemaRegistry) throw invalid(`${where}: format avro needs either schema or schemaRegistry.`)
+  try {
+    return avroDecoder([/^\s*[{["]/.test(schema) ? schema : readFileSync(schema, 'utf8')])
+  } catch (cause) {
+    throw new TributaryError('invalid_config', `${where}.schema is neither an Avro schema nor a file with one.`, {
+      detail: (cause as Error).message,
+      cause,
+    })
+  }
+}
+
+const invalid = (message: string): TributaryError => new TributaryError('invalid_config', message)

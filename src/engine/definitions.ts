@@ -72,6 +72,10 @@ export class Definitions implements PlanSource {
     return must(this.#segments.get(id), 'the segment was put once').number
   }
 
+  hasNumber(number: number): boolean {
+    return number < this.#tables.length
+  }
+
   /** The id behind a number; deleted segments included. */
   idOf(number: number): string {
     return must(this.#tables[number], 'the segment was put once').id

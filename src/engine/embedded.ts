@@ -62,6 +62,8 @@ export class EmbeddedEngine implements Engine {
   #manualNow = 0
   /** Partitions whose events log ends before what was read of it (4). */
   readonly #shortened = new Set<number>()
+  /** The hosts know the newest definition. */
+  #defined: Promise<void> = Promise.resolve()
   #closing = false
   #stopTending = (): void => {}
   #nextMarkMs = 0
@@ -69,8 +71,13 @@ export class EmbeddedEngine implements Engine {
 
   constructor(ports: EmbeddedPorts) {
     this.#ports = ports
-    this.#registry = new Registry(ports.definitions.writer, ports.definitions.reader)
     this.#links = new Links(ports)
+    this.#registry = new Registry({
+      log: ports.definitions,
+      clock: ports.clock,
+      name: '',
+      heard: (version, change) => this.#define(version, change),
+    })
     this.#profiles = new Profiles(this.#links, this.#registry, ports)
     this.#packs = Array.from({ length: ports.limits.partitions }, () => new Pack())
     this.#lag = new Lag(ports.shared, ports.limits.partitions)
@@ -288,27 +295,29 @@ export class EmbeddedEngine implements Engine {
   }
 
   async putSegment(id: string, definition: { name?: string; where: Where }): Promise<SegmentView> {
-    const change = await this.#logged(this.#registry.put(id, definition))
-    if (change) await this.#logged(this.#announce(change))
+    const version = await this.#logged(this.#registry.put(id, definition))
+    if (version !== undefined) await this.#logged(this.#activate(version))
     const view = await this.segment(id)
     if (!view) throw new TributaryError('not_found', `segment ${id} was deleted meanwhile`)
     return view
   }
 
   async deleteSegment(id: string): Promise<boolean> {
-    const change = await this.#logged(this.#registry.remove(id))
-    if (change) await this.#logged(this.#announce(change))
-    return change !== undefined
+    const version = await this.#logged(this.#registry.remove(id))
+    if (version !== undefined) await this.#logged(this.#activate(version))
+    return version !== undefined
   }
 
-  async #announce(change: { version: number; change: DefinitionChange }): Promise<void> {
-    await this.#links.define(change.version, change.change)
-    await this.#activate()
+  /** Makes a change known to the hosts, each after the one before it. */
+  #define(version: number, change: DefinitionChange): void {
+    this.#defined = this.#links.define(version, change)
+    this.#defined.catch(() => undefined)
   }
 
-  /** Control records to every partition (3). */
-  async #activate(): Promise<void> {
-    await this.#links.finished(await this.#appendToAll(encodeDefinitions(this.#registry.version)))
+  /** Control records to every partition, once the hosts know the definition (3). */
+  async #activate(version: number): Promise<void> {
+    await this.#defined
+    await this.#links.finished(await this.#appendToAll(encodeDefinitions(version)))
   }
 
   async previewSegment(where: Where): Promise<{ size: number; total: number; warning?: string }> {
@@ -410,11 +419,10 @@ export class EmbeddedEngine implements Engine {
     this.#closing = true
     this.#stopTending()
     await this.#links.close()
-    const { events, outputs, definitions } = this.#ports
+    const { events, outputs } = this.#ports
     await events.close()
     await outputs.close()
-    await definitions.writer.close()
-    await definitions.reader.close()
+    await this.#registry.close()
     await this.#ports.closed()
   }
 }

@@ -4,16 +4,14 @@ import { statfsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import { Worker } from 'node:worker_threads'
 import type { Clock } from '../core/clock.ts'
 import { GuardedClock, systemClock } from '../core/clock.ts'
-import { TributaryError } from '../core/errors.ts'
-import { Mail } from '../core/mail.ts'
 import type { Namespaces } from '../core/namespace.ts'
 import { type FileLogWriter, openFileLog } from '../log/file-log.ts'
 import { openFileLogReader } from '../log/file-log-reader.ts'
 import { lockDirectory } from '../log/lock.ts'
 import { MemoryLog } from '../log/memory-log.ts'
+import { oneWriterLog } from '../log/one-writer.ts'
 import { checkFingerprint, openMarker } from '../state/fingerprint.ts'
 import { MemoryStore } from '../state/memory-store.ts'
 import type { StoreKind } from '../state/open-store.ts'
@@ -26,7 +24,6 @@ import { type FromHost, Host, type ToHost } from './host.ts'
 import { embeddedJournal } from './journal-embedded.ts'
 import { META_KEY } from './keys.ts'
 import { eventsDir, partitionsOf } from './layout.ts'
-import { errorOf } from './links.ts'
 import type { HostSetup } from './open-host.ts'
 import { Opened } from './opened.ts'
 import type { Stream } from './outbox.ts'
@@ -34,6 +31,7 @@ import { Outputs, type StreamLog } from './outputs.ts'
 import type { EmbeddedPorts, HostLink } from './ports.ts'
 import { rehost } from './rehost.ts'
 import { Shared } from './shared.ts'
+import { startWorker } from './start-worker.ts'
 
 export interface EngineOptions {
   readonly limits: TaskLimits
@@ -63,8 +61,6 @@ export interface DirectoryOptions extends EngineOptions {
 
 const FREE_SPACE_EVERY_MS = 1000
 const SHORTEST_MARK_MS = 60_000
-/** What a batch allocates should die before it is promoted. */
-const YOUNG_GENERATION_MB = 96
 
 export async function openDirectory(options: DirectoryOptions): Promise<EmbeddedEngine> {
   const { dataDir, durability } = options
@@ -123,7 +119,7 @@ async function openFiles(options: DirectoryOptions, opened: Opened, closed: () =
     guard,
     shared,
     events: eventsPort(events, shared),
-    definitions,
+    definitions: oneWriterLog(definitions),
     outputs,
     freeBytes: () => space.freeBytes,
     startHosts: (changes, receive) => startWorkers(options, { shared, events, outputs, changes }, receive),
@@ -158,7 +154,7 @@ async function openStreamLog(dir: string, opened: Opened, options: StreamLogOpti
 }
 
 /** Free disk space, looked at now and then. */
-function watchSpace(dir: string, minFreeBytes: number): { readonly freeBytes: number; stop(): void } {
+export function watchSpace(dir: string, minFreeBytes: number): { readonly freeBytes: number; stop(): void } {
   const watch = { freeBytes: Number.POSITIVE_INFINITY, stop: (): void => {} }
   if (minFreeBytes === 0) return watch
   const look = (): void => {
@@ -193,35 +189,9 @@ async function startWorkers(
       outputEnds: Array.from({ length: limits.partitions }, (_, p) => known.outputs.ends(p)),
       ...(options.clockStandsAt === undefined ? {} : { clockStandsAt: options.clockStandsAt }),
     }
-    return startWorker(setup, receive, options.fatal)
+    return startWorker(setup, { partitions: setup.partitions, receive, fatal: options.fatal })
   })
   return Promise.all(started)
-}
-
-function startWorker(setup: HostSetup, receive: (message: FromHost) => void, fatal: (error: Error) => void): Promise<HostLink> {
-  return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL('./host-thread.ts', import.meta.url), {
-      workerData: setup,
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
-    })
-    const mail = new Mail<ToHost>((messages) => worker.postMessage(messages))
-    const link: HostLink = { partitions: setup.partitions, post: (message) => mail.post(message) }
-    let opened = false
-    worker.on('message', (messages: readonly FromHost[]) => {
-      for (const message of messages) {
-        if (message.t === 'opened') {
-          opened = true
-          resolve(link)
-        } else if (message.t === 'failed' && !opened) reject(errorOf(message.error))
-        else receive(message)
-      }
-    })
-    const fail = (error: Error): void => (opened ? fatal(error) : reject(error))
-    worker.on('error', (error) => fail(error instanceof Error ? error : new Error(String(error))))
-    worker.on('exit', (code) => {
-      if (code !== 0) fail(new TributaryError('internal', `the thread of host ${setup.host} ended with code ${code}`))
-    })
-  })
 }
 
 /** Logs and stores that a memory engine works on. */
@@ -293,7 +263,7 @@ export async function openInMemory(
     ...options,
     shared,
     events: eventsPort(disk.events.writer, shared),
-    definitions: log(disk.definitions),
+    definitions: oneWriterLog(disk.definitions),
     outputs,
     startHosts,
     freeBytes: () => Number.POSITIVE_INFINITY,

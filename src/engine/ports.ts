@@ -1,7 +1,7 @@
 // What the main thread's side of the engine works with: logs, hosts, the machine. Owns nothing; open.ts makes them.
 import type { Clock } from '../core/clock.ts'
 import type { Namespaces } from '../core/namespace.ts'
-import type { LogReader, LogWriter } from '../log/log.ts'
+import type { SharedLog } from '../log/claimed.ts'
 import type { TaskLimits } from './config.ts'
 import type { DefinitionChange } from './definitions.ts'
 import type { EventsPort } from './events-port.ts'
@@ -21,7 +21,7 @@ export interface EmbeddedPorts {
   readonly namespaces: Namespaces
   readonly shared: Shared
   readonly events: EventsPort
-  readonly definitions: { readonly writer: LogWriter; readonly reader: LogReader }
+  readonly definitions: SharedLog
   readonly outputs: OutputPort
   /** How often the outputs are marked (outputs.ts 4). Absent: at the start only. */
   readonly markEveryMs?: number

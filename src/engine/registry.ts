@@ -1,10 +1,15 @@
 // The definitions log on the main thread: which segments exist, since which version. Owns the versions; the plan (plan.ts) owns
 // what they compile to.
 //
-// 1. A version is the place in the log, from 1. The log is a registry: activation is by control records in the events log.
-// 2. A change is durable before anybody hears of it.
-import { TributaryError } from '../core/errors.ts'
-import type { LogReader, LogWriter } from '../log/log.ts'
+// 1. A record counts iff the version that it claims is the last one that counted, plus 1. So of two processes that change
+//    definitions at one time the first is heard, the other sees that and looks again; repeats and late records change nothing. What
+//    counts is a function of the records alone: all processes have the same versions.
+// 2. A change is durable, and was read back, before anybody hears of it. Each is told once, in order.
+// 3. The log is a registry: activation is by control records in the events log.
+import { InvariantError } from '../core/assert.ts'
+import { type Clock, sleep } from '../core/clock.ts'
+import { type ErrorCode, TributaryError } from '../core/errors.ts'
+import type { SharedLog } from '../log/claimed.ts'
 import { canonicalText } from '../operators/canonical.ts'
 import type { Where } from '../operators/definition.ts'
 import { type DefinitionChange, Definitions } from './definitions.ts'
@@ -19,24 +24,54 @@ interface Current {
   readonly where: Where
 }
 
+/** A record of the log. One of before several processes shared it says neither version nor author: it counts. */
+type Recorded = DefinitionChange & { readonly version?: number; readonly by?: string }
+
+/** The change that this process wants to make, and whether it has become that version. */
+interface Wanted {
+  readonly version: number
+  readonly by: string
+  isMade?: boolean
+}
+
+export interface RegistryOptions {
+  readonly log: SharedLog
+  readonly clock: Clock
+  /** A name that no other process has, ever. */
+  readonly name: string
+  /** Is told of each change that is read after `open` (2). */
+  readonly heard: (version: number, change: DefinitionChange) => void
+}
+
 /** Segments that may exist at one time. */
 const SEGMENTS = 20_000
 const READ = { maxRecords: 1000, maxBytes: 8 << 20 }
+/** A read that follows the log waits so long for something new. */
+const FOLLOW_WAIT_MS = 500
+const RETRY_MS = 100
+/** What can't be read for so long, or was appended and does not come back, is given up. */
+const TROUBLE_MS = 10_000
+/** After these an append is of no use. */
+const FINAL: readonly ErrorCode[] = ['log_failed', 'kafka_forbidden', 'kafka_topic', 'kafka_login', 'data_corrupt']
 
 export class Registry {
-  readonly #writer: LogWriter
-  readonly #reader: LogReader
+  readonly #options: RegistryOptions
   readonly #definitions = new Definitions()
   readonly #current = new Map<string, Current>()
   /** Deleted ids, by the version that did it, until every member has left. */
   readonly #leaving = new Map<string, number>()
   readonly changes: DefinitionChange[] = []
+  #wanted: Wanted | undefined
+  /** The next position to read. */
+  #next = 0
+  #appends = 0
+  #isOpen = false
+  #isClosed = false
   /** Changes are made one after another. */
   #turn: Promise<unknown> = Promise.resolve()
 
-  constructor(writer: LogWriter, reader: LogReader) {
-    this.#writer = writer
-    this.#reader = reader
+  constructor(options: RegistryOptions) {
+    this.#options = options
   }
 
   get version(): number {
@@ -44,14 +79,60 @@ export class Registry {
   }
 
   async open(): Promise<void> {
-    for (let position = this.#reader.first(0); ; ) {
-      const records = await this.#reader.read(0, position, READ)
-      if (records.length === 0) return
-      for (const record of records) {
-        this.#learn(JSON.parse(record.payload.toString('utf8')) as DefinitionChange)
-        position = record.position + 1
+    this.#next = await this.#options.log.first()
+    await this.refresh()
+    this.#isOpen = true
+  }
+
+  /** Reads on for as long as the registry is open: what other processes change is heard of. */
+  async follow(): Promise<void> {
+    while (!this.#isClosed) {
+      try {
+        await this.#read(FOLLOW_WAIT_MS)
+      } catch (error) {
+        if (this.#isClosed) return
+        if (isFinal(error)) throw error
+        await sleep(this.#options.clock, RETRY_MS)
       }
     }
+  }
+
+  /** Reads everything that was there at the time of the call. What can't be read for a while is asked for again. */
+  async refresh(): Promise<void> {
+    const { clock } = this.#options
+    const untilMs = clock.monotonicMs() + TROUBLE_MS
+    for (let end = Number.POSITIVE_INFINITY; this.#next < end; ) {
+      try {
+        end = await this.#read(0)
+      } catch (error) {
+        if (this.#isClosed || isFinal(error) || clock.monotonicMs() > untilMs) throw error
+        await sleep(clock, RETRY_MS)
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#options.log.close()
+  }
+
+  /** Reads a page; returns where the log ended. Others may read at the same time: each record is taken once. */
+  async #read(waitMs: number): Promise<number> {
+    const { records, end } = await this.#options.log.read(this.#next, { ...READ, waitMs })
+    for (const { position, payload } of records) {
+      if (position < this.#next) continue
+      this.#next = position + 1
+      this.#take(JSON.parse(payload.toString('utf8')) as Recorded)
+    }
+    return end
+  }
+
+  /** (1) */
+  #take({ version = this.version + 1, by = '', ...change }: Recorded): void {
+    if (version !== this.version + 1) return
+    if (this.#wanted?.version === version) this.#wanted.isMade = by === this.#wanted.by
+    this.#learn(change as DefinitionChange)
+    if (this.#isOpen) this.#options.heard(version, change as DefinitionChange)
   }
 
   #learn(change: DefinitionChange): void {
@@ -69,11 +150,26 @@ export class Registry {
     this.#current.set(id, { id, number, version, ...(name === undefined ? {} : { name }), where })
   }
 
-  async #append(change: DefinitionChange): Promise<{ version: number; change: DefinitionChange }> {
-    this.#writer.append(0, Buffer.from(JSON.stringify(change)))
-    await this.#writer.sync()
-    this.#learn(change)
-    return { version: this.version, change }
+  /** Appends the change as the next version, the same bytes until that version is known; undefined when it went to another change. */
+  async #append(change: DefinitionChange): Promise<number | undefined> {
+    const { clock, name } = this.#options
+    const version = this.version + 1
+    const wanted: Wanted = { version, by: `${name}.${++this.#appends}` }
+    this.#wanted = wanted
+    const payload = Buffer.from(JSON.stringify({ ...wanted, ...change }))
+    const untilMs = clock.monotonicMs() + TROUBLE_MS
+    for (let tries = 1; this.version < version; tries++) {
+      if (clock.monotonicMs() > untilMs)
+        throw new TributaryError('append_in_doubt', 'it is not known whether the definition was saved: look before it is saved again')
+      try {
+        await this.#options.log.append(payload)
+      } catch (error) {
+        if (isFinal(error)) throw error
+      }
+      if (tries > 1) await sleep(clock, RETRY_MS)
+      await this.refresh()
+    }
+    return wanted.isMade ? version : undefined
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -82,18 +178,30 @@ export class Registry {
     return result
   }
 
-  /** Saves a definition; undefined when it is saved already, word for word in canonical form. */
-  put(id: string, definition: { name?: string; where: Where }): Promise<{ version: number; change: DefinitionChange } | undefined> {
+  /** Makes the change that is called for, if any, as things stand by then; returns its version. */
+  #change(callFor: () => DefinitionChange | undefined): Promise<number | undefined> {
     return this.#inTurn(async () => {
-      const old = this.#current.get(id)
-      if (old && old.name === definition.name && canonicalText(old.where) === canonicalText(definition.where)) return undefined
-      if (!old && this.#current.size >= SEGMENTS) throw new TributaryError('invalid_definition', `there are ${SEGMENTS} segments already`)
-      return this.#append({ put: { id, ...definition } })
+      for (;;) {
+        await this.refresh()
+        const change = callFor()
+        const version = change && (await this.#append(change))
+        if (!change || version !== undefined) return version
+      }
     })
   }
 
-  remove(id: string): Promise<{ version: number; change: DefinitionChange } | undefined> {
-    return this.#inTurn(async () => (this.#current.has(id) ? this.#append({ delete: id }) : undefined))
+  /** Saves a definition; undefined when it is saved already, word for word in canonical form. */
+  put(id: string, definition: { name?: string; where: Where }): Promise<number | undefined> {
+    return this.#change(() => {
+      const old = this.#current.get(id)
+      if (old && old.name === definition.name && canonicalText(old.where) === canonicalText(definition.where)) return undefined
+      if (!old && this.#current.size >= SEGMENTS) throw new TributaryError('invalid_definition', `there are ${SEGMENTS} segments already`)
+      return { put: { id, ...definition } }
+    })
+  }
+
+  remove(id: string): Promise<number | undefined> {
+    return this.#change(() => (this.#current.has(id) ? { delete: id } : undefined))
   }
 
   current(): Current[] {
@@ -107,6 +215,11 @@ export class Registry {
   /** The id behind a number; deleted segments included. */
   idOf(number: number): string {
     return this.#definitions.idOf(number)
+  }
+
+  /** Resolves when numbers up to this one are known: another process may have heard of a segment first. */
+  async upTo(number: number): Promise<void> {
+    if (!this.#definitions.hasNumber(number)) await this.refresh()
   }
 
   /** The number of an id that was ever used, else undefined. */
@@ -146,6 +259,11 @@ export class Registry {
       ...(warning === undefined ? {} : { warning }),
     }
   }
+}
+
+/** Trying again is of no use. */
+function isFinal(error: unknown): boolean {
+  return error instanceof InvariantError || (error instanceof TributaryError && FINAL.includes(error.code))
 }
 
 /** How far all profiles are filled to a version; 1 only when each of them is. */

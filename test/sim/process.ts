@@ -15,6 +15,7 @@ import { Outputs, type StreamLog } from '../../src/engine/outputs.ts'
 import type { HostLink } from '../../src/engine/ports.ts'
 import { Shared } from '../../src/engine/shared.ts'
 import type { Task } from '../../src/engine/task.ts'
+import { oneWriterLog } from '../../src/log/one-writer.ts'
 import { PendingRows } from '../../src/state/pending.ts'
 import type { SimClock } from './clock.ts'
 import type { Disk, SimLog } from './disk.ts'
@@ -88,7 +89,7 @@ export class SimProcess {
       clock: clock.of(this),
       shared,
       events: eventsPort(events.writer, shared),
-      definitions: log(definitions),
+      definitions: oneWriterLog(definitions),
       outputs,
       startHosts: (changes, receive) => this.#startHosts({ shared, outputs, definitions: changes }, receive),
       freeBytes: () => (this.diskIsFull ? 0 : Number.POSITIVE_INFINITY),

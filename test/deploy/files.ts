@@ -5,7 +5,7 @@ import { parse, parseAllDocuments } from 'yaml'
 import { must } from '../../src/core/assert.ts'
 import { harness } from '../api/harness.ts'
 
-const ROOT = join(import.meta.dirname, '..', '..')
+export const ROOT = join(import.meta.dirname, '..', '..')
 
 export function textOf(path: string): string {
   return readFileSync(join(ROOT, path), 'utf8')

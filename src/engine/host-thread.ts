@@ -2,15 +2,16 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { must } from '../core/assert.ts'
 import { Mail } from '../core/mail.ts'
-import { type FromHost, failureOf, Host, type ToHost } from './host.ts'
+import { type FromHost, failureOf, Host, type HostPorts, type ToHost } from './host.ts'
 import { type HostSetup, openHostPorts } from './open-host.ts'
+import type { KafkaHostSetup } from './open-kafka-host.ts'
 import { Opened } from './opened.ts'
 
 // Most buffers are small and soon gone: slabs that hold many of them cost least.
 Buffer.poolSize = 256 << 10
 
 const port = must(parentPort, 'host-thread.ts runs in a worker')
-const setup = workerData as HostSetup
+const setup = workerData as HostSetup | KafkaHostSetup
 const opened = new Opened()
 let closing: number | undefined
 
@@ -27,8 +28,15 @@ function end(): void {
   port.close()
 }
 
+/** The client of a cluster is loaded where there is one. */
+async function openPorts(): Promise<HostPorts> {
+  if (!('kafka' in setup)) return openHostPorts(setup, opened)
+  const { openKafkaHost } = await import('./open-kafka-host.ts')
+  return openKafkaHost(setup, opened, (error) => post({ t: 'troubled', error: failureOf(error) }))
+}
+
 try {
-  const host = new Host(await openHostPorts(setup, opened), post)
+  const host = new Host(await openPorts(), post)
   port.on('message', (messages: readonly ToHost[]) => {
     for (const message of messages) {
       if (message.t === 'close') closing = message.id

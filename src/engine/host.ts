@@ -40,6 +40,8 @@ export type ToHost =
 export type FromHost =
   | { readonly t: 'opened'; readonly host: number }
   | { readonly t: 'failed'; readonly host: number; readonly error: Failure }
+  /** Something did not work and is tried again. */
+  | { readonly t: 'troubled'; readonly error: Failure }
   | { readonly t: 'relay'; readonly partition: number; readonly stream: Stream; readonly payload: Uint8Array; readonly lastSeq: number }
   | { readonly t: 'exchange'; readonly origin: number; readonly target: number; readonly seq: number; readonly bytes: Uint8Array }
   | { readonly t: 'confirm'; readonly origin: number; readonly target: number; readonly seq: number }
@@ -57,6 +59,13 @@ export function failureOf(error: unknown): Failure {
   return { code: 'internal', message: error instanceof Error ? (error.stack ?? error.message) : String(error) }
 }
 
+export interface EventsReader extends PartitionReader {
+  /** The log is durable up to here. */
+  advance?(ordinal: number): void
+  /** Where the log tells the host itself: of a partition there is more to read. */
+  onMore?(listener: (partition: number) => void): void
+}
+
 export interface HostPorts {
   readonly host: number
   /** Those that run here from the beginning on and for good. Others come and go (host-moves.ts). */
@@ -67,7 +76,7 @@ export interface HostPorts {
   readonly guard?: { confirm(): void }
   readonly shared: Shared
   readonly definitions: readonly DefinitionChange[]
-  readonly events: PartitionReader & { advance?(ordinal: number): void }
+  readonly events: EventsReader
   readonly journal: HostJournal
   readonly journalBytes: number
   /** Where the logs of outputs end. */
@@ -109,7 +118,8 @@ export class Host implements HostView {
     this.ports = ports
     this.#post = post
     for (const [i, change] of ports.definitions.entries()) this.definitions.apply(i + 1, change)
-    const { clock, exchange } = ports
+    const { clock, exchange, events } = ports
+    events.onMore?.((partition) => this.tasks.get(partition)?.wake())
     this.#exchange = exchange && new Exchange({ ...exchange, clock, tasks: this.#exchangeTasks() })
     this.#moves = new Moves({
       clock,

@@ -56,17 +56,24 @@ export function countedCommit(n: number, payload: Buffer): Commit {
 
 /** The journals of a host whose partitions each have a log of their own. Kept whole: nothing is cut yet. */
 export function claimedJournals(open: (partition: number) => ClaimOptions): HostJournal {
-  const journals: TaskJournal[] = []
+  const journals = new Set<TaskJournal>()
   return {
     of(partition) {
       const journal = claimedJournal(open(partition))
-      journals.push(journal)
-      return journal
+      const listed: TaskJournal = {
+        ...journal,
+        close: async () => {
+          journals.delete(listed)
+          await journal.close()
+        },
+      }
+      journals.add(listed)
+      return listed
     },
     bytes: () => 0,
     release: async () => undefined,
     close: async () => {
-      await Promise.all(journals.map((journal) => journal.close()))
+      await Promise.all([...journals].map((journal) => journal.close()))
     },
   }
 }

@@ -26,6 +26,8 @@ export interface KafkaRecord extends PartitionRecord {
 export interface KafkaPage {
   readonly records: readonly KafkaRecord[]
   readonly end: number
+  /** One past the last record that is known to be there: never beyond one, as `end` may be (3). */
+  readonly known: number
 }
 
 export interface KafkaReadLimits {
@@ -325,7 +327,7 @@ export class KafkaCursor {
       taken++
     }
     this.#buffer.splice(0, taken)
-    return { records, end: end ?? Math.max(this.#end, this.#start + 1) }
+    return { records, end: end ?? Math.max(this.#end, this.#start + 1), known: Math.max(this.#end, this.#start) }
   }
 
   close(): void {

@@ -1,0 +1,153 @@
+// Opens what a host needs whose partitions are shared with other processes: connections to the topics, and a store per partition
+// that runs here. Owns the names under which journals are claimed.
+//
+// 1. Every claim has another owner's name: `<process>.<count>`, and no two processes have one name, ever.
+// 2. A task is not open before it is known where its events end as of its claim: whoever owned the partition before may have read
+//    what this process has not heard of.
+// 3. Stores only save reading: one that is gone is built again from the journal.
+import { mkdir } from 'node:fs/promises'
+import { must } from '../core/assert.ts'
+import { type Clock, GuardedClock, systemClock } from '../core/clock.ts'
+import { KafkaEvents } from '../log/kafka-events.ts'
+import { KafkaLog } from '../log/kafka-log.ts'
+import type { KafkaSettings } from '../log/kafka-settings.ts'
+import type { TopicKind } from '../log/kafka-topics.ts'
+import { bootId } from '../state/fingerprint.ts'
+import { openStore, type StoreKind } from '../state/open-store.ts'
+import { PendingRows } from '../state/pending.ts'
+import type { Store } from '../state/store.ts'
+import type { TaskLimits } from './config.ts'
+import type { DefinitionChange } from './definitions.ts'
+import type { HostPorts } from './host.ts'
+import { claimedJournals } from './journal-claimed.ts'
+import type { HostJournal, TaskJournal } from './journal-port.ts'
+import { META_KEY } from './keys.ts'
+import { storeDir } from './layout.ts'
+import type { Opened } from './opened.ts'
+import { Shared } from './shared.ts'
+import { Turns } from './turns.ts'
+
+export interface KafkaHostSetup {
+  readonly host: number
+  readonly kafka: KafkaSettings
+  /** Of this run of this process (1). */
+  readonly process: string
+  /** A process that is silent for so long loses its partitions. */
+  readonly sessionMs: number
+  readonly limits: TaskLimits
+  readonly definitions: readonly DefinitionChange[]
+  readonly shared: SharedArrayBuffer
+  readonly dataDir: string
+  readonly store: StoreKind
+  readonly clockStepLimitMs: number
+}
+
+const HOSTS = 1
+const READ_WAIT_MS = 500
+
+/** What it opens is in `opened` too, until the host that gets it can close it. `troubled`: something is tried again. */
+export async function openKafkaHost(setup: KafkaHostSetup, opened: Opened, troubled: (error: Error) => void): Promise<HostPorts> {
+  const { limits, kafka } = setup
+  const guard = new GuardedClock(systemClock, setup.clockStepLimitMs, () => {})
+  const shared = new Shared(HOSTS, limits.partitions, setup.shared)
+  const topic = (kind: TopicKind): Promise<KafkaLog> =>
+    opened.keep(KafkaLog.open({ settings: kafka, clock: systemClock, kind, partitions: limits.partitions }))
+  const [eventsLog, journalLog, exchangeLog] = await Promise.all([topic('events'), topic('journal'), topic('exchange')])
+  const told = (partition: number, end: number): void => shared.appended(partition, end)
+  const events = new KafkaEvents({ log: eventsLog, clock: guard, told, troubled })
+  const stores = new Stores(setup)
+  const turns = new Turns()
+  return {
+    host: setup.host,
+    partitions: [],
+    limits,
+    clock: guard,
+    guard,
+    shared,
+    definitions: setup.definitions,
+    events,
+    journal: journalsOf(setup, { log: journalLog, events, clock: guard, troubled }),
+    journalBytes: Number.POSITIVE_INFINITY,
+    outputEnds: () => ({ transitions: undefined, merges: undefined, deadLetters: undefined }),
+    openRows: (partition) => stores.open(partition),
+    closeRows: async (partition) => {
+      events.leave(partition)
+      await stores.close(partition)
+    },
+    exchange: { topic: exchangeTopic(exchangeLog), troubled },
+    pause: (since) => turns.pause(since),
+    closed: async () => {
+      await events.close()
+      await stores.closeAll()
+      await Promise.all([eventsLog.close(), journalLog.close(), exchangeLog.close()])
+    },
+  }
+}
+
+interface JournalParts {
+  readonly log: KafkaLog
+  readonly events: KafkaEvents
+  readonly clock: Clock
+  readonly troubled: (error: Error) => void
+}
+
+function journalsOf(setup: KafkaHostSetup, { log, events, clock, troubled }: JournalParts): HostJournal {
+  const freshMs = setup.sessionMs / 2
+  const timing = { freshMs, waitMs: Math.min(READ_WAIT_MS, freshMs / 2) }
+  let opened = 0
+  const journals = claimedJournals((partition) => ({
+    ...{ log: log.shared(partition), owner: `${setup.process}.${opened++}`, clock, timing, troubled },
+  }))
+  const of = (partition: number): TaskJournal => {
+    const journal = journals.of(partition)
+    return {
+      ...journal,
+      open: async (opening) => {
+        const claim = await journal.open(opening)
+        // (2)
+        await events.begin(partition)
+        return claim
+      },
+    }
+  }
+  return { ...journals, of }
+}
+
+function exchangeTopic(log: KafkaLog): NonNullable<HostPorts['exchange']>['topic'] {
+  return {
+    partitions: log.partitions,
+    append: (partition, payload) => log.append(partition, payload),
+    end: async (partition) => must((await log.ends())[partition], 'each partition has an end'),
+    cursor: (partition) => log.cursor(partition),
+  }
+}
+
+/** The stores of partitions that run here. */
+class Stores {
+  readonly #setup: KafkaHostSetup
+  readonly #open = new Map<number, Store>()
+
+  constructor(setup: KafkaHostSetup) {
+    this.#setup = setup
+  }
+
+  async open(partition: number): Promise<PendingRows> {
+    const { dataDir, store: kind, limits } = this.#setup
+    const path = storeDir(dataDir, partition)
+    await mkdir(path, { recursive: true })
+    const store = await openStore(kind, path)
+    this.#open.set(partition, store)
+    const { applyMs, applyBytes } = limits
+    return PendingRows.open(store, { applyMs, applyBytes, withMark: META_KEY, bootId: await bootId() })
+  }
+
+  async close(partition: number): Promise<void> {
+    const store = this.#open.get(partition)
+    this.#open.delete(partition)
+    await store?.close()
+  }
+
+  async closeAll(): Promise<void> {
+    for (const partition of [...this.#open.keys()]) await this.close(partition)
+  }
+}

@@ -50,8 +50,18 @@ function claims(sorted: readonly Member[], partitions: number): Map<number, stri
 }
 
 /** What a member tells of itself when it joins. */
-export function encodeClaims(holder: string, owned: readonly number[]): Buffer {
-  return Buffer.from(JSON.stringify({ holder, owned }))
+export function encodeClaims(holder: string, owned: readonly number[], address = ''): Buffer {
+  return Buffer.from(JSON.stringify({ holder, owned, address }))
+}
+
+/** Where a member answers the others; an empty text where it doesn't say. */
+export function decodeAddress(bytes: Buffer): string {
+  try {
+    const { address } = JSON.parse(String(bytes)) as { address?: unknown }
+    return typeof address === 'string' ? address : ''
+  } catch {
+    return ''
+  }
 }
 
 /** A member of another version may tell anything: then it owns nothing. */

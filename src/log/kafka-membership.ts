@@ -13,7 +13,7 @@ import kafkajs, { type Consumer, type PartitionAssigner } from 'kafkajs'
 import { invariant } from '../core/assert.ts'
 import type { Clock } from '../core/clock.ts'
 import type { TributaryError } from '../core/errors.ts'
-import { assignSticky, decodeClaims, encodeClaims } from './kafka-assigner.ts'
+import { assignSticky, decodeAddress, decodeClaims, encodeClaims } from './kafka-assigner.ts'
 import { kafkaClient } from './kafka-client.ts'
 import { kafkaError, mayPass } from './kafka-errors.ts'
 import type { KafkaSettings } from './kafka-settings.ts'
@@ -35,6 +35,15 @@ export interface MembershipOptions {
   /** A member that is silent for so long is taken for dead: what it owned goes to others. */
   readonly sessionMs?: number
   readonly heartbeatMs?: number
+  /** Where this process answers the others. */
+  readonly address?: string
+}
+
+/** As the group's coordinator shows one. */
+export interface GroupMember {
+  readonly id: string
+  readonly address: string
+  readonly partitions: readonly number[]
 }
 
 const SESSION_MS = 6000
@@ -73,6 +82,25 @@ export class KafkaMembership {
 
   get owned(): readonly number[] {
     return this.#owned
+  }
+
+  /** The name that the group knows this process by; an empty text while it is no member. */
+  get memberId(): string {
+    return this.#memberId
+  }
+
+  /** All members as the group last settled; undefined while it is settling. */
+  async members(): Promise<readonly GroupMember[] | undefined> {
+    const consumer = this.#consumer
+    if (!consumer) return undefined
+    const { state, members } = await consumer.describeGroup()
+    if (state !== 'Stable') return undefined
+    return members.map(({ memberId, memberMetadata, memberAssignment }) => {
+      const userData = MemberMetadata.decode(memberMetadata)?.userData ?? Buffer.alloc(0)
+      const assignment = MemberAssignment.decode(memberAssignment)?.assignment ?? {}
+      const partitions = (assignment[this.#topics[0] ?? ''] ?? []).toSorted((a, b) => a - b)
+      return { id: memberId, address: decodeAddress(userData), partitions }
+    })
   }
 
   /** When this process was last known to be a member (4), on the monotonic clock. */
@@ -136,7 +164,7 @@ export class KafkaMembership {
     protocol: ({ topics }) => {
       // Whatever the client forgot since the last time, a record must not come (1).
       this.#consumer?.pause(this.#topics.map((topic) => ({ topic })))
-      const userData = encodeClaims(this.#memberId, this.#owned)
+      const userData = encodeClaims(this.#memberId, this.#owned, this.#options.address)
       return { name: ASSIGNER, metadata: MemberMetadata.encode({ version: 1, topics, userData }) }
     },
     assign: async ({ members, topics }) => {

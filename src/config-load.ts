@@ -33,7 +33,7 @@ const PREFIX = 'TRIBUTARY_'
 /** Options whose values are not to be shown, here or below. */
 const SECRET = /^(keys|kafka\.sasl|kafka\.secret|kafka\.tls|kafka$|sources\.\d+\.(sasl|tls|schemaRegistry)|sources(\.\d+)?$)/
 /** Environment variables of the command line and the tests: no options. */
-const RESERVED = new Set(['TRIBUTARY_CONFIG', 'TRIBUTARY_URL', 'TRIBUTARY_KEY', 'TRIBUTARY_FUZZ_CASES'])
+const RESERVED = new Set(['TRIBUTARY_CONFIG', 'TRIBUTARY_URL', 'TRIBUTARY_KEY', 'TRIBUTARY_FUZZ_CASES', 'TRIBUTARY_KAFKA_CACHE'])
 // Kubernetes sets these for a service named "tributary".
 const FOREIGN = /^TRIBUTARY_(SERVICE_(HOST|PORT)|PORT_\d+_)/
 

@@ -55,6 +55,7 @@ describe('where values come from', () => {
       TRIBUTARY_SERVICE_HOST: 'x',
       TRIBUTARY_PORT_80_TCP: 'x',
       TRIBUTARY_FUZZ_CASES: '9',
+      TRIBUTARY_KAFKA_CACHE: '/var/cache',
       TRIBUTARYX: '1',
       PATH: 'x',
     }

@@ -8,7 +8,8 @@
 // 1. One batch per partition is under way, and one request per leader: so records lie in the order in which they were appended.
 // 2. What is sent again is the same batch with the same producer id and number: the brokers drop repeats.
 // 3. After a batch was given up, its partition goes on under another producer id. Otherwise the next batch, under the same number,
-//    would be taken for a repeat of the one given up: acknowledged and nowhere.
+//    would be taken for a repeat of the one given up: acknowledged and nowhere. Until those who appended have heard of it (RETRY_MS),
+//    what comes for that partition is refused too: it must not overtake what may come again.
 // 4. A rejected append may be in the log, now or later, once or, after a change of producer id, never again twice.
 import { invariant, must } from '../core/assert.ts'
 import type { Clock } from '../core/clock.ts'
@@ -49,6 +50,8 @@ interface Queue {
   batch: readonly Waiting[]
   /** When the batch was taken. */
   since: number
+  /** What came right behind a batch that was given up (3); undefined when none was just now. */
+  refused: Waiting[] | undefined
   producer: ProducerId | undefined
   sequence: number
 }
@@ -66,7 +69,7 @@ export class KafkaAppender {
   constructor(options: AppenderOptions) {
     this.#options = options
     this.#queues = Array.from({ length: options.partitions }, (_, partition) => ({
-      ...{ partition, waiting: [], batch: [], since: 0, producer: undefined, sequence: 0 },
+      ...{ partition, waiting: [], batch: [], since: 0, refused: undefined, producer: undefined, sequence: 0 },
     }))
   }
 
@@ -78,7 +81,8 @@ export class KafkaAppender {
     if (bytes > MAX_RECORD_BYTES)
       return Promise.reject(new TributaryError('too_large', `a record of ${bytes} bytes, more than Kafka takes (${MAX_RECORD_BYTES})`))
     const waiting = { message, bytes, done: Promise.withResolvers<number>() }
-    queue.waiting.push(waiting)
+    if (queue.refused) queue.refused.push(waiting)
+    else queue.waiting.push(waiting)
     this.#schedule()
     return waiting.done.promise
   }
@@ -172,19 +176,17 @@ export class KafkaAppender {
   async #failed(error: unknown, queues: readonly Queue[]): Promise<void> {
     const { clock, giveUpMs, link } = this.#options
     const mayPass = await link.heal(error)
-    let isGivenUp = false
-    for (const q of queues) {
-      if (mayPass && clock.monotonicMs() - q.since < giveUpMs) continue
-      giveUp(q, link.explained(error, `appending to partition ${q.partition} of ${this.#options.topic}`))
-      isGivenUp = true
-    }
+    const givenUp = queues.filter((q) => !mayPass || clock.monotonicMs() - q.since >= giveUpMs)
+    const why = (q: Queue) => link.explained(error, `appending to partition ${q.partition} of ${this.#options.topic}`)
+    for (const q of givenUp) giveUp(q, why(q))
     // (3): whoever needs one from now on gets a new one.
-    if (isGivenUp) this.#producer = undefined
+    if (givenUp.length > 0) this.#producer = undefined
     await sleep(clock, RETRY_MS)
+    for (const q of givenUp) refuse(q, why(q))
   }
 }
 
-const isIdle = (q: Queue): boolean => q.batch.length === 0 && q.waiting.length === 0
+const isIdle = (q: Queue): boolean => q.batch.length === 0 && q.waiting.length === 0 && q.refused === undefined
 
 function bytesOf(message: KafkaMessage): number {
   const headers = Object.entries(message.headers ?? {}).reduce((n, [name, value]) => n + name.length + value.length + 8, 0)
@@ -235,5 +237,16 @@ function giveUp(q: Queue, why: TributaryError): void {
   const lost = [...q.batch, ...q.waiting.splice(0)]
   q.batch = []
   q.producer = undefined
-  for (const w of lost) w.done.reject(new TributaryError('append_in_doubt', `${why.message} (${why.code})`, { cause: why }))
+  q.refused = []
+  for (const w of lost) w.done.reject(inDoubt(why))
 }
+
+/** Likewise what came before it was known that a batch was given up (3). */
+function refuse(q: Queue, why: TributaryError): void {
+  const { refused = [] } = q
+  q.refused = undefined
+  for (const w of refused) w.done.reject(inDoubt(why))
+}
+
+const inDoubt = (why: TributaryError): TributaryError =>
+  new TributaryError('append_in_doubt', `${why.message} (${why.code})`, { cause: why })

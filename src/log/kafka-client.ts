@@ -76,6 +76,8 @@ export interface KafkaMessage {
   readonly headers?: Readonly<Record<string, string>>
 }
 
+export type WhichOffset = 'first' | 'end' | { readonly since: number }
+
 export interface ProducerId {
   readonly id: number
   readonly epoch: number
@@ -205,10 +207,11 @@ export class KafkaLink {
     return { id: Number(producerId), epoch: Number(producerEpoch) }
   }
 
-  /** The first offset kept, or the end, of each partition. */
-  async offsets(topic: string, partitions: readonly number[], which: 'first' | 'end'): Promise<Map<number, number>> {
-    const asked = partitions.map((partition) => ({ partition }))
-    const [answer] = await this.#cluster.fetchTopicsOffset([{ topic, partitions: asked, fromBeginning: which === 'first' }])
+  /** The first offset kept, the end, or the first offset of a record that isn't older (-1: none), of each partition. */
+  async offsets(topic: string, partitions: readonly number[], which: WhichOffset): Promise<Map<number, number>> {
+    const asked = { topic, partitions: partitions.map((partition) => ({ partition })) }
+    const place = typeof which === 'object' ? { fromTimestamp: which.since } : { fromBeginning: which === 'first' }
+    const [answer] = await this.#cluster.fetchTopicsOffset([{ ...asked, ...place }])
     return new Map((answer?.partitions ?? []).map((p) => [p.partition, Number(p.offset)]))
   }
 

@@ -1,16 +1,16 @@
-// What users read: the topics of transitions, profiles, merges and dead letters, one record per entry, in JSON, not packed. Owns their
-// form on the wire and the choice of the partition; what goes out, and in which order, the relay decides.
+// What users read: the topics of transitions, profiles, merges and dead letters, one record per entry, not packed. Owns their
+// form on the wire and the choice of the partition; what goes out, and in which order, the relay decides, what values look like the engine.
 //
 //   key      the public profile id (profiles, transitions), the survivor's (merges), none where no profile is known (dead letters)
-//   value    JSON text; none: the profile is gone (profiles only, whose topic is compacted)
+//   value    the entry; none: the profile is gone (profiles only, whose topic is compacted)
 //   headers  id: stable, `<origin partition>-<seq>` · seq: the entry's number in its origin's stream · origin: that partition
 //
 // 1. Entries of one key lie in one partition, chosen as Kafka's Java client does, in the order of the calls.
 // 2. A call that rejects says nothing about its entries: they may be there. Said again they carry the same ids; a reader that drops ids
 //    it has had sees each once. Whoever writes begins again at its first entry that was not confirmed: then seqs of one origin grow in
 //    each partition, repeats aside, and remembering the highest is enough.
+import { must } from '../core/assert.ts'
 import type { Clock } from '../core/clock.ts'
-import { TributaryError } from '../core/errors.ts'
 import { KafkaAppender } from './kafka-appender.ts'
 import { KafkaLink, type KafkaMessage } from './kafka-client.ts'
 import { partitionOfKey } from './kafka-partitioner.ts'
@@ -25,14 +25,17 @@ export interface OutputEntry {
   /** The partition from which it comes, and its number among the entries of that partition's stream. */
   readonly origin: number
   readonly seq: number
-  /** Anything that JSON can say; undefined: the key is gone. */
-  readonly value: unknown
+  /** None: the key is gone. */
+  readonly value: Buffer | null
 }
 
 export interface OutputOptions {
   readonly settings: KafkaSettings
   readonly clock: Clock
+  /** After so long without an answer entries are in doubt. */
   readonly giveUpMs?: number
+  /** A request without an answer has failed after so long; then it is sent again. */
+  readonly requestMs?: number
 }
 
 const GIVE_UP_MS = 30_000
@@ -55,7 +58,7 @@ export class KafkaOutputs {
 
   /** Connects to topics that `ensureTopics` has made or checked. */
   static async open(options: OutputOptions): Promise<KafkaOutputs> {
-    const link = await KafkaLink.open(options.settings, { name: 'outputs', clock: options.clock })
+    const link = await KafkaLink.open(options.settings, { ...options, name: 'outputs' })
     try {
       for (const kind of OUTPUT_KINDS) await link.know(topicName(options.settings, kind))
       return new KafkaOutputs(link, options)
@@ -65,11 +68,17 @@ export class KafkaOutputs {
     }
   }
 
+  #target(kind: OutputKind): { readonly appender: KafkaAppender; readonly partitions: number } {
+    return must(this.#appenders.get(kind), 'every kind of output has an appender')
+  }
+
+  partitionsOf(kind: OutputKind): number {
+    return this.#target(kind).partitions
+  }
+
   /** Resolves when all replicas in sync have the entries; they are sent in this order. */
   async write(kind: OutputKind, entries: readonly OutputEntry[]): Promise<void> {
-    const target = this.#appenders.get(kind)
-    if (!target) throw new TributaryError('internal', `${kind} is no output`)
-    const { appender, partitions } = target
+    const { appender, partitions } = this.#target(kind)
     await Promise.all(entries.map((entry) => appender.append(placeOf(entry, partitions), messageOf(entry))))
   }
 
@@ -88,7 +97,7 @@ const placeOf = (entry: OutputEntry, partitions: number): number => partitionOfK
 function messageOf(entry: OutputEntry): KafkaMessage {
   return {
     key: entry.key ?? null,
-    value: entry.value === undefined ? null : Buffer.from(JSON.stringify(entry.value)),
+    value: entry.value,
     headers: { id: idOf(entry), seq: String(entry.seq), origin: String(entry.origin) },
   }
 }

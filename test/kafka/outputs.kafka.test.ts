@@ -45,6 +45,7 @@ async function recordsOf(kind: OutputKind): Promise<(readonly FetchedRecord[])[]
   }
 }
 
+const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value))
 const transition = (origin: number, seq: number): OutputEntry => {
   const profile = `p${(seq * 7) % 11}`
   const value = {
@@ -54,7 +55,7 @@ const transition = (origin: number, seq: number): OutputEntry => {
     transition: seq % 5 === 0 ? 'exited' : 'entered',
     seq,
   }
-  return { key: profile, origin, seq, value }
+  return { key: profile, origin, seq, value: json(value) }
 }
 const stretch = (origin: number, from: number, to: number): OutputEntry[] =>
   Array.from({ length: to - from + 1 }, (_, i) => transition(origin, from + i))
@@ -77,11 +78,11 @@ test('an entry is one record, where the key belongs, with its id, seq and origin
 
 test('a profile that is gone has no value, a dead letter no key, and each topic gets its own', async () => {
   await outputs.write('profiles', [
-    { key: 'p1', origin: 0, seq: 1, value: { id: 'p1' } },
-    { key: 'p1', origin: 0, seq: 2, value: undefined },
+    { key: 'p1', origin: 0, seq: 1, value: json({ id: 'p1' }) },
+    { key: 'p1', origin: 0, seq: 2, value: null },
   ])
-  await outputs.write('merges', [{ key: 'p1', origin: 0, seq: 1, value: { survivor: 'p1', absorbed: 'p2' } }])
-  await outputs.write('dead-letters', [{ key: undefined, origin: 4, seq: 9, value: { code: 'unreadable' } }])
+  await outputs.write('merges', [{ key: 'p1', origin: 0, seq: 1, value: json({ survivor: 'p1', absorbed: 'p2' }) }])
+  await outputs.write('dead-letters', [{ key: undefined, origin: 4, seq: 9, value: json({ code: 'unreadable' }) }])
   const profiles = (await recordsOf('profiles')).flat()
   expect(profiles.map((r) => [String(r.key), r.value === null ? null : String(r.value)])).toEqual([
     ['p1', '{"id":"p1"}'],
@@ -104,7 +105,7 @@ test('the example consumer counts each transition once through repeats and kills
   const expected = (to: number): Record<string, number> => {
     const sums: Record<string, number> = {}
     for (const { value } of [...stretch(0, 1, to), ...stretch(1, 1, to)]) {
-      const { segment, transition: what } = value as { segment: string; transition: string }
+      const { segment, transition: what } = JSON.parse(String(value)) as { segment: string; transition: string }
       sums[segment] = (sums[segment] ?? 0) + (what === 'entered' ? 1 : -1)
     }
     return sums

@@ -8,10 +8,12 @@ import type { IdentifierSource } from '../intake/identifiers.ts'
 
 export const MAX_PAGE = 1000
 const DEFAULT_PAGE = 100
+/** In a cluster a cursor has an offset for each partition of a topic. */
+export const MAX_CURSOR = 8192
 
 export const PAGE_QUERY = Type.Object({
   limit: Type.Integer({ minimum: 1, maximum: MAX_PAGE, default: DEFAULT_PAGE, description: 'Items of a page at most.' }),
-  after: Type.Optional(Type.String({ maxLength: 1024, description: 'The cursor that a page gave as next.' })),
+  after: Type.Optional(Type.String({ maxLength: MAX_CURSOR, description: 'The cursor that a page gave as next.' })),
 })
 
 export const REF_PARAMS = Type.Object({

@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { STALL_MS } from '../../src/api/stream.ts'
 import { VirtualClock } from '../../src/core/clock.ts'
+import type { DeliverTransitions } from '../../src/engine/engine.ts'
 import { type Harness, harness } from './harness.ts'
 
 let h: Harness
@@ -56,6 +57,24 @@ const start = async () => {
 const following = (count: number) => until(() => h.engine.followers.size === count)
 
 describe('a stream', () => {
+  test('has the cursors of a cluster for ids, where the engine gives them', async () => {
+    await start()
+    const follow = h.engine.followTransitions.bind(h.engine)
+    h.engine.followTransitions = (query, deliver: DeliverTransitions) =>
+      follow(query, (list) =>
+        deliver(
+          list,
+          list.map((t) => `k${t.seq}`),
+        ),
+      )
+    const reader = await open()
+    await following(1)
+    h.engine.emit(2)
+    await until(() => idsOf(reader).length === 2)
+    expect(idsOf(reader)).toEqual(['k1', 'k2'])
+    expect([...reader.text.matchAll(/^data: (.*)$/gm)].map((m) => (JSON.parse(m[1] ?? '') as { id: string }).id)).toEqual(['0-0', '0-1'])
+  })
+
   test('without a cursor starts now', async () => {
     await start()
     h.engine.emit(2)

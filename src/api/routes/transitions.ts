@@ -1,13 +1,13 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { shown } from '../../engine/outputs-shown.ts'
 import type { Routes } from '../app.ts'
-import { PAGE_QUERY, pageOf } from '../requests.ts'
+import { MAX_CURSOR, PAGE_QUERY, pageOf } from '../requests.ts'
 import { pageSchema, TRANSITION } from '../schemas.ts'
 import { TransitionStreams } from '../stream.ts'
 
 const QUERY = Type.Object({
   ...PAGE_QUERY.properties,
-  after: Type.Optional(Type.String({ maxLength: 1024, description: 'A cursor, or the id of a transition.' })),
+  after: Type.Optional(Type.String({ maxLength: MAX_CURSOR, description: 'A cursor, or the id of a transition.' })),
   segment: Type.Optional(Type.String({ maxLength: 128, description: 'Of this segment only.' })),
 })
 

@@ -29,6 +29,8 @@ export interface Peer {
 
 /** The other processes of a cluster. */
 export interface Cluster {
+  /** This process's name in logs that several write: no other has it, ever. */
+  readonly name: string
   readonly directory: Directory
   connect(address: string): Peer
 }

@@ -12,6 +12,7 @@ import { type EventRecord, encodeEvent } from '../core/event.ts'
 import { homeOf } from '../core/identifier.ts'
 import type { Transition } from '../core/transition.ts'
 import type { Where } from '../operators/definition.ts'
+import { Asker } from './asker.ts'
 import type { DefinitionChange } from './definitions.ts'
 import type {
   AuditEntry,
@@ -23,6 +24,7 @@ import type {
   MergeRecord,
   Page,
   PageQuery,
+  PartitionStatus,
   ProfileRef,
   ProfileView,
   ReadOptions,
@@ -34,14 +36,17 @@ import { EVENTS_PER_RECORD, encodeClock, encodeDefinitions, Pack, positionOf } f
 import { Lag } from './lag.ts'
 import { Links } from './links.ts'
 import { renderMetrics } from './metrics.ts'
+import { Overview, type Told } from './overview.ts'
 import type { EmbeddedPorts } from './ports.ts'
 import { endsOf, positionText } from './position.ts'
 import { Profiles } from './profiles.ts'
-import type { Ends, PartitionFacts } from './questions.ts'
+import type { Answer, Ends, PartitionFacts, Question } from './questions.ts'
 import { Registry } from './registry.ts'
 
 /** How often the events log is told what it may drop. */
 const TEND_MS = 10_000
+/** How often a process looks at the others of its cluster. */
+const LOOK_MS = 1000
 
 interface PackedRecord {
   readonly partition: number
@@ -53,6 +58,8 @@ export class EmbeddedEngine implements Engine {
   readonly #ports: EmbeddedPorts
   readonly #registry: Registry
   readonly #links: Links
+  readonly #asker: Asker
+  readonly #overview: Overview
   readonly #profiles: Profiles
   readonly #packs: Pack[]
   readonly #w = new Writer(4096)
@@ -66,35 +73,46 @@ export class EmbeddedEngine implements Engine {
   #defined: Promise<void> = Promise.resolve()
   #closing = false
   #stopTending = (): void => {}
+  #stopLooking = (): void => {}
+  /** Partitions that were behind at the last look. */
+  #unrepaired: ReadonlySet<number> = new Set()
   #nextMarkMs = 0
   #lag: Lag
 
   constructor(ports: EmbeddedPorts) {
     this.#ports = ports
+    const { clock, cluster, shared, readTimeoutMs } = ports
+    const { partitions } = ports.limits
     this.#links = new Links(ports)
-    this.#registry = new Registry({
-      log: ports.definitions,
-      clock: ports.clock,
-      name: '',
-      heard: (version, change) => this.#define(version, change),
-    })
-    this.#profiles = new Profiles(this.#links, this.#registry, ports)
-    this.#packs = Array.from({ length: ports.limits.partitions }, () => new Pack())
-    this.#lag = new Lag(ports.shared, ports.limits.partitions)
+    this.#asker = new Asker({ links: this.#links, clock, cluster, partitions, readTimeoutMs })
+    const heard = (version: number, change: DefinitionChange): void => this.#define(version, change)
+    this.#registry = new Registry({ log: ports.definitions, clock, name: cluster?.name ?? '', heard })
+    this.#profiles = new Profiles(this.#asker, this.#registry, ports)
+    this.#packs = Array.from({ length: partitions }, () => new Pack())
+    this.#lag = new Lag(shared, partitions)
+    this.#overview = new Overview({ asker: this.#asker, lag: this.#lag, partitions, cluster })
   }
 
   async open(): Promise<void> {
-    const { events, shared, outputs, limits } = this.#ports
+    const { outputs, cluster } = this.#ports
     await this.#registry.open()
     await outputs.open(this.#registry)
-    for (let p = 0; p < limits.partitions; p++) shared.appended(p, events.end(p))
     await this.#links.open(this.#registry.changes)
+    if (cluster) this.#beginFollowing()
+    else await this.#goOn()
+    this.#tendAgain()
+  }
+
+  /** All partitions are here: what a crash has cut short is done now. */
+  async #goOn(): Promise<void> {
+    const { limits } = this.#ports
     // A clock record may be durable and not yet executed: the manual clock stands where the log says. A partition that can't says so itself.
-    if (limits.clock === 'manual') await this.#links.finished(this.#ends()).catch(() => undefined)
-    const facts = await this.#links.status()
+    if (limits.clock === 'manual') await this.#asker.finished(await this.#ends()).catch(() => undefined)
+    const facts = await this.#asker.status()
+    const ends = new Map(await this.#ends())
     for (const f of facts) {
       this.#manualNow = Math.max(this.#manualNow, f.now)
-      if (f.input > positionOf(events.end(f.partition), 0)) this.#shortened.add(f.partition)
+      if (f.input > (ends.get(f.partition) ?? 0)) this.#shortened.add(f.partition)
     }
     for (const { partition, activeVersion } of facts) {
       if (activeVersion <= this.#registry.version) continue
@@ -106,7 +124,6 @@ export class EmbeddedEngine implements Engine {
     // A crash may have cut the activation of the newest definitions short: say it again, which does no harm.
     if (facts.some((f) => f.activeVersion < this.#registry.version)) await this.#appendToAll(encodeDefinitions(this.#registry.version))
     if (limits.clock === 'manual' && facts.some((f) => f.now < this.#manualNow)) await this.#appendToAll(encodeClock(this.#manualNow))
-    this.#tendAgain()
   }
 
   /** The events log is durable up to here. */
@@ -121,7 +138,11 @@ export class EmbeddedEngine implements Engine {
       this.#nextMarkMs = clock.monotonicMs() + markEveryMs
       await outputs.mark()
     }
-    for (let p = 0; p < limits.partitions && !this.#closing; p++) await events.release(p, shared.committedEnd(p))
+    for (let p = 0; p < limits.partitions && !this.#closing; p++) {
+      const end = shared.committedEnd(p)
+      // It has none where the partition isn't here.
+      if (Number.isFinite(end)) await events.release(p, end)
+    }
     if (!this.#closing) this.#stopTending = clock.after(TEND_MS, () => this.#tendAgain())
   }
 
@@ -129,6 +150,52 @@ export class EmbeddedEngine implements Engine {
     this.#tend().catch((error: Error) => {
       if (!this.#closing) this.#ports.fatal(error)
     })
+  }
+
+  // ---- other processes
+
+  #beginFollowing(): void {
+    const failed = (error: Error): void => {
+      if (!this.#closing) this.#ports.fatal(error)
+    }
+    this.#registry.follow().catch(failed)
+    this.#lookAgain()
+  }
+
+  /** Looks at the cluster as long as the engine is open. A failure to do so is none of the engine's: the next look may succeed. */
+  #lookAgain(): void {
+    const again = (): void => {
+      if (!this.#closing) this.#stopLooking = this.#ports.clock.after(LOOK_MS, () => this.#lookAgain())
+    }
+    this.#look().then(again, again)
+  }
+
+  async #look(): Promise<void> {
+    const facts = await this.#overview.look()
+    this.#manualNow = Math.max(this.#manualNow, this.#overview.now)
+    for (const f of facts) if (f.input > f.end) this.#shortened.add(f.partition)
+    await this.#repair(facts.filter((f) => f.owner === this.#ports.cluster?.directory.self && f.phase === 'running'))
+  }
+
+  /** Says again to the partitions here what was not said to all: whoever was to say it may be gone. */
+  async #repair(facts: readonly PartitionFacts[]): Promise<void> {
+    const { version } = this.#registry
+    const behind = (needs: (f: PartitionFacts) => boolean): number[] => facts.filter(needs).map(({ partition }) => partition)
+    const inactive = behind((f) => f.activeVersion < version)
+    const early = this.#ports.limits.clock === 'manual' ? behind((f) => f.now < this.#manualNow) : []
+    // What is under way may have got there by the next look.
+    if (inactive.some((p) => this.#unrepaired.has(p))) await this.#appendTo(inactive, encodeDefinitions(version))
+    if (early.some((p) => this.#unrepaired.has(p))) await this.#appendTo(early, encodeClock(this.#manualNow))
+    this.#unrepaired = new Set([...inactive, ...early])
+  }
+
+  /** Answers another process, about the partitions that are here. */
+  async answer(question: Question): Promise<Answer> {
+    if (question.kind === 'clock') {
+      this.#manualNow = Math.max(this.#manualNow, question.now)
+      return { kind: 'done' }
+    }
+    return this.#links.answer(question, 'partition' in question ? question.partition : undefined)
   }
 
   // ---- intake
@@ -238,9 +305,12 @@ export class EmbeddedEngine implements Engine {
 
   async #appendToAll(payload: Buffer): Promise<Ends> {
     // What a partition isn't told now, the next opening tells it.
-    const partitions = [...this.#packs.keys()].filter((partition) => !this.#shortened.has(partition))
-    const records = partitions.map((partition) => ({ partition, count: 1, payload }))
-    return this.#appendRecords(() => records)
+    return this.#appendTo([...this.#packs.keys()], payload)
+  }
+
+  async #appendTo(partitions: readonly number[], payload: Buffer): Promise<Ends> {
+    const open = partitions.filter((partition) => !this.#shortened.has(partition))
+    return this.#appendRecords(() => open.map((partition) => ({ partition, count: 1, payload })))
   }
 
   // ---- profiles
@@ -269,6 +339,7 @@ export class EmbeddedEngine implements Engine {
     if (options.minPosition === undefined) return
     const ends = endsOf(options.minPosition, this.#ports.limits.partitions)
     const { clock, readTimeoutMs } = this.#ports
+    const aborting = new AbortController()
     let cancel = (): void => {}
     const late = new Promise<never>((_, reject) => {
       cancel = clock.after(readTimeoutMs, () =>
@@ -276,22 +347,30 @@ export class EmbeddedEngine implements Engine {
       )
     })
     try {
-      await Promise.race([this.#links.finished(ends), late])
+      await Promise.race([this.#asker.finished(ends, aborting.signal), late])
     } finally {
+      aborting.abort()
       cancel()
     }
   }
 
   // ---- segments
 
+  /** What other processes have been told is done, is known here. */
+  async #current(): Promise<void> {
+    if (this.#ports.cluster) await this.#registry.refresh()
+  }
+
   async segments(): Promise<SegmentView[]> {
-    const facts = await this.#links.status()
+    await this.#current()
+    const facts = await this.#asker.status()
     return this.#registry.current().map((s) => this.#registry.view(s, facts))
   }
 
   async segment(id: string): Promise<SegmentView | undefined> {
+    await this.#current()
     const segment = this.#registry.get(id)
-    return segment && this.#registry.view(segment, await this.#links.status())
+    return segment && this.#registry.view(segment, await this.#asker.status())
   }
 
   async putSegment(id: string, definition: { name?: string; where: Where }): Promise<SegmentView> {
@@ -317,15 +396,16 @@ export class EmbeddedEngine implements Engine {
   /** Control records to every partition, once the hosts know the definition (3). */
   async #activate(version: number): Promise<void> {
     await this.#defined
-    await this.#links.finished(await this.#appendToAll(encodeDefinitions(version)))
+    await this.#asker.finished(await this.#appendToAll(encodeDefinitions(version)))
   }
 
   async previewSegment(where: Where): Promise<{ size: number; total: number; warning?: string }> {
     const warning = this.#registry.warningFor(where)
-    return { ...(await this.#links.preview(where)), ...(warning === undefined ? {} : { warning }) }
+    return { ...(await this.#asker.preview(where)), ...(warning === undefined ? {} : { warning }) }
   }
 
   async segmentMembers(id: string, page: PageQuery): Promise<Page<{ profile: string; userId?: string }> | undefined> {
+    await this.#current()
     const segment = this.#registry.get(id)
     return segment && this.#profiles.members(segment.number, page)
   }
@@ -354,26 +434,36 @@ export class EmbeddedEngine implements Engine {
 
   // ---- steering
 
+  /** Of this process: others' troubles are theirs. */
+  async isReady(): Promise<boolean> {
+    const { cluster } = this.#ports
+    const facts = await this.#asker.here()
+    return (!cluster || cluster.directory.self !== undefined) && facts.every((f) => f.phase === 'running')
+  }
+
   async status(): Promise<EngineStatus> {
-    const facts = await this.#links.status()
-    const now = this.#ports.limits.clock === 'manual' ? this.#manualNow : this.#ports.clock.now()
+    const { limits, clock, cluster, guard } = this.#ports
+    const facts = await this.#overview.look()
+    const ends = cluster ? new Map(facts.map((f) => [f.partition, f.end])) : new Map(await this.#ends())
+    const now = limits.clock === 'manual' ? this.#manualNow : clock.now()
     return {
-      ready: facts.every((f) => f.phase === 'running'),
-      clock: this.#ports.limits.clock,
+      ready: await this.isReady(),
+      clock: limits.clock,
       now: new Date(now).toISOString(),
       profiles: facts.reduce((sum, f) => sum + f.profiles, 0),
       definitionsVersion: this.#registry.version,
       deleting: this.#registry.deleting(facts),
-      ...(this.#ports.guard?.isStopped ? { clockStopped: true as const } : {}),
-      partitions: facts.map((f) => this.#partitionStatus(f)),
+      ...(guard?.isStopped ? { clockStopped: true as const } : {}),
+      ...(cluster ? { process: cluster.directory.self ?? '', processes: this.#overview.members() } : {}),
+      partitions: facts.map((f) => this.#partitionStatus(f, ends.get(f.partition) ?? f.end)),
     }
   }
 
-  #partitionStatus(f: PartitionFacts): EngineStatus['partitions'][number] {
-    const end = positionOf(this.#ports.events.end(f.partition), 0)
+  #partitionStatus(f: Told, end: number): PartitionStatus {
     return {
       partition: f.partition,
-      state: f.phase === 'running' ? 'running' : f.phase === 'stopped' ? 'stopped' : 'starting',
+      state: f.phase === 'running' || f.phase === 'stopped' || f.phase === 'moving' ? f.phase : 'starting',
+      ...(f.owner === undefined ? {} : { owner: f.owner }),
       position: f.input,
       end,
       lag: this.#lag.of(f.partition),
@@ -383,16 +473,17 @@ export class EmbeddedEngine implements Engine {
     }
   }
 
-  #ends(): Ends {
-    return this.#packs.map((_, p) => [p, positionOf(this.#ports.events.end(p), 0)] as const)
+  async #ends(): Promise<Ends> {
+    return (await this.#ports.events.ends()).map((end, p) => [p, positionOf(end, 0)] as const)
   }
 
   async settle(): Promise<void> {
-    await this.#links.settled(this.#ends())
+    await this.#asker.settled(await this.#ends())
   }
 
   async setClock(nowMs: number): Promise<void> {
     if (this.#ports.limits.clock !== 'manual') throw new TributaryError('clock_not_manual', 'the engine follows the wall clock')
+    if (this.#ports.cluster) await this.#learnClock()
     if (nowMs < this.#manualNow) {
       throw new TributaryError(
         'clock_backwards',
@@ -401,8 +492,14 @@ export class EmbeddedEngine implements Engine {
     }
     await this.settle()
     this.#manualNow = Math.max(this.#manualNow, nowMs)
-    await this.#links.settled(await this.#appendToAll(encodeClock(nowMs)), nowMs)
+    await this.#asker.settled(await this.#appendToAll(encodeClock(nowMs)), nowMs)
     await this.settle()
+    if (this.#ports.cluster) await this.#asker.tell({ kind: 'clock', now: nowMs })
+  }
+
+  /** Any process may have moved it. */
+  async #learnClock(): Promise<void> {
+    for (const { now } of await this.#asker.status()) this.#manualNow = Math.max(this.#manualNow, now)
   }
 
   async confirmClock(): Promise<void> {
@@ -411,13 +508,15 @@ export class EmbeddedEngine implements Engine {
   }
 
   async metrics(): Promise<string> {
-    return renderMetrics(await this.#links.status(), { lag: (p) => this.#lag.of(p), segmentId: (n) => this.#registry.idOf(n) })
+    return renderMetrics(await this.#asker.here(), { lag: (p) => this.#lag.of(p), segmentId: (n) => this.#registry.idOf(n) })
   }
 
   async close(): Promise<void> {
     if (this.#closing) return
     this.#closing = true
     this.#stopTending()
+    this.#stopLooking()
+    this.#asker.close()
     await this.#links.close()
     const { events, outputs } = this.#ports
     await events.close()

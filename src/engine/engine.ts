@@ -3,6 +3,7 @@
 import type { EventRecord, JsonObject } from '../core/event.ts'
 import type { Transition } from '../core/transition.ts'
 import type { Where } from '../operators/definition.ts'
+import type { Answer, Question } from './questions.ts'
 
 /** `behind` has the cursor behind each, where a transition's id doesn't lead to just that place (on Kafka). */
 export type DeliverTransitions = (transitions: Transition[], behind?: readonly string[]) => unknown
@@ -103,13 +104,24 @@ export interface RejectedMessage {
 
 export interface PartitionStatus {
   readonly partition: number
-  readonly state: 'starting' | 'running' | 'stopped'
+  /** `moving`: in a cluster, nobody answers for it right now; the rest is as it was told last. */
+  readonly state: 'starting' | 'running' | 'stopped' | 'moving'
+  /** In a cluster, the process that runs it. */
+  readonly owner?: string
   readonly position: number
   readonly end: number
   readonly lag: number
   readonly now: string
   readonly profiles: number
   readonly reason?: string
+}
+
+export interface ProcessStatus {
+  readonly name: string
+  readonly address: string
+  readonly partitions: readonly number[]
+  /** Set while it doesn't answer this process. */
+  readonly silent?: true
 }
 
 export interface EngineStatus {
@@ -123,6 +135,9 @@ export interface EngineStatus {
   readonly deleting: DeletingSegment[]
   /** Set while the machine's clock has stepped ahead and nobody has confirmed it: time stands still. */
   readonly clockStopped?: true
+  /** In a cluster, the name of the process that answers (empty while it is no member), and all of them. */
+  readonly process?: string
+  readonly processes?: readonly ProcessStatus[]
 }
 
 export interface ProfileRef {
@@ -168,6 +183,10 @@ export interface Engine {
   deadLetters(page: PageQuery): Promise<Page<DeadLetter>>
 
   status(): Promise<EngineStatus>
+  /** Whether this process does its part: its partitions run, and it is a member of its cluster. */
+  isReady(): Promise<boolean>
+  /** Answers another process of the cluster, about what is in this one. */
+  answer(question: Question): Promise<Answer>
   /** Resolves when everything accepted before the call is processed, exchanged and relayed. */
   settle(): Promise<void>
   /** Manual clock only: settles, moves time to `nowMs` in every partition, and resolves when all that this set off is relayed. */

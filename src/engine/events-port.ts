@@ -6,8 +6,8 @@ import type { Shared } from './shared.ts'
 export interface EventsPort {
   /** Resolves with the positions of these records when they are durable. */
   append(records: readonly { readonly partition: number; readonly payload: Buffer }[]): Promise<readonly number[]>
-  /** One past the last record of a partition, as far as is known here. */
-  end(partition: number): number
+  /** By partition, one past the last record that anybody was told of by the time of the call. */
+  ends(): Promise<readonly number[]>
   /** Nobody needs records of `partition` before `position` any more. */
   release(partition: number, position: number): Promise<void>
   close(): Promise<void>
@@ -23,7 +23,7 @@ export function eventsPort(writer: LogWriter, shared: Shared): EventsPort {
       for (const { partition } of records) shared.appended(partition, writer.end(partition))
       return positions
     },
-    end: (partition) => writer.end(partition),
+    ends: async () => Array.from({ length: writer.partitions }, (_, p) => writer.end(p)),
     release: (partition, position) => writer.release(partition, position),
     close: () => writer.close(),
   }

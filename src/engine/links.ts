@@ -1,39 +1,36 @@
-// The main thread's links to the hosts: routes their messages, asks their questions. Owns which host runs which partition and
-// what is outstanding; owns no state of partitions.
+// The main thread's links to the hosts of this process: routes their messages, asks their questions. Owns which host runs which
+// partition when it is here, and what is outstanding; owns no state of partitions.
 //
 // 1. Messages between hosts keep their order per (origin, target).
-// 2. "Finished" over several hosts takes two equal clean answers with nothing moved between them; over one host, one.
-// 3. Once a partition has stopped nothing gets finished any more: who waits for that is told, and nobody waits anew.
+// 2. Once a partition has stopped nothing gets finished any more: who waits for that is told, and nobody waits anew. In a cluster
+//    another process may take the partition over: then this one has no say in it.
 import { must } from '../core/assert.ts'
-import { type Clock, sleep } from '../core/clock.ts'
 import { ERRORS, type ErrorCode, TributaryError } from '../core/errors.ts'
-import type { Where } from '../operators/definition.ts'
+import { together } from './answers.ts'
 import type { DefinitionChange } from './definitions.ts'
+import type { Cluster } from './directory.ts'
 import type { Failure, FromHost } from './host.ts'
 import type { EmbeddedPorts, HostLink } from './ports.ts'
-import type { Answer, Ends, PartitionFacts, Question } from './questions.ts'
+import type { Answer, Question } from './questions.ts'
 
 interface Asked {
   resolve(answer: Answer): void
   reject(error: Error): void
 }
 
-const RETRY_MS = 2
-
 export class Links {
   readonly #ports: EmbeddedPorts
-  readonly #clock: Clock
   #hosts: HostLink[] = []
   readonly #byPartition = new Map<number, HostLink>()
   readonly #asked = new Map<number, Asked>()
   #nextId = 1
-  #stopped: TributaryError | undefined
+  readonly #stopped = new Map<number, TributaryError>()
   /** Of those who wait for something to be finished. */
   readonly #rejects = new Set<(error: Error) => void>()
+  #stopListening = (): void => {}
 
   constructor(ports: EmbeddedPorts) {
     this.#ports = ports
-    this.#clock = ports.clock
   }
 
   async open(definitions: readonly DefinitionChange[]): Promise<void> {
@@ -43,6 +40,8 @@ export class Links {
     this.#hosts = await this.#ports.startHosts(definitions, (message) => receive(message))
     for (const host of this.#hosts) for (const p of host.partitions) this.#byPartition.set(p, host)
     receive = (message) => this.#receive(message)
+    const { cluster } = this.#ports
+    if (cluster) this.#stopListening = cluster.directory.onChange(() => this.#forgetMoved(cluster))
     for (const message of early) this.#receive(message)
   }
 
@@ -84,17 +83,29 @@ export class Links {
     }
   }
 
-  /** (3) */
+  /** (2) */
   #stop(partition: number, reason: string): void {
-    this.#stopped ??= new TributaryError('partition_stopped', `partition ${partition} has stopped: ${reason}`)
-    for (const reject of this.#rejects) reject(this.#stopped)
+    const error = new TributaryError('partition_stopped', `partition ${partition} has stopped: ${reason}`)
+    if (!this.#stopped.has(partition)) this.#stopped.set(partition, error)
+    for (const reject of this.#rejects) reject(error)
     this.#rejects.clear()
     this.#ports.stopped(partition, reason)
   }
 
-  /** The outcome of this work, or that a partition has stopped (3). */
-  #unlessStopped(work: () => Promise<void>): Promise<void> {
-    if (this.#stopped) return Promise.reject(this.#stopped)
+  /** Partitions that have stopped here and are others' by now (2). */
+  #forgetMoved({ directory }: Cluster): void {
+    for (const partition of [...this.#stopped.keys()])
+      if (directory.ownerOf(partition)?.name !== directory.self) this.#stopped.delete(partition)
+  }
+
+  get hasStopped(): boolean {
+    return this.#stopped.size > 0
+  }
+
+  /** The outcome of this work, or that a partition has stopped (2). */
+  unlessStopped(work: () => Promise<void>): Promise<void> {
+    const [stopped] = this.#stopped.values()
+    if (stopped) return Promise.reject(stopped)
     return new Promise((resolve, reject) => {
       this.#rejects.add(reject)
       work()
@@ -119,58 +130,24 @@ export class Links {
     return this.#call((id) => host.post({ t: 'question', id, question }))
   }
 
-  /** Asks the host of a partition. */
-  async ask<K extends Answer['kind']>(partition: number, question: Question, kind: K): Promise<Answer & { kind: K }> {
-    return expect(await this.#ask(this.#hostOf(partition), question), kind)
+  /** How many there are. */
+  get hosts(): number {
+    return this.#hosts.length
   }
 
-  async #askAll<K extends Answer['kind']>(question: Question, kind: K): Promise<(Answer & { kind: K })[]> {
-    return (await Promise.all(this.#hosts.map((host) => this.#ask(host, question)))).map((a) => expect(a, kind))
+  /** Asks each host of this process. */
+  askHosts(question: Question): Promise<Answer>[] {
+    return this.#hosts.map((host) => this.#ask(host, question))
   }
 
-  async status(): Promise<PartitionFacts[]> {
-    const answers = await this.#askAll({ kind: 'status' }, 'status')
-    return answers.flatMap((a) => a.partitions).sort((a, b) => a.partition - b.partition)
-  }
-
-  async preview(where: Where): Promise<{ size: number; total: number }> {
-    const answers = await this.#askAll({ kind: 'preview', where }, 'preview')
-    return { size: answers.reduce((n, a) => n + a.size, 0), total: answers.reduce((n, a) => n + a.total, 0) }
+  /** The answer of the host that runs a partition when it is in this process; without one, that of all hosts together. */
+  async answer(question: Question, partition?: number): Promise<Answer> {
+    if (partition !== undefined) return this.#ask(this.#hostOf(partition), question)
+    return together(await Promise.all(this.askHosts(question)))
   }
 
   async define(version: number, change: DefinitionChange): Promise<void> {
     await Promise.all(this.#hosts.map((host) => this.#call((id) => host.post({ t: 'definition', id, version, change }))))
-  }
-
-  /** Resolves when everything before `ends`, and all that it set off, is applied. */
-  finished(ends: Ends): Promise<void> {
-    return this.#unlessStopped(() => this.#finish(ends))
-  }
-
-  async #finish(ends: Ends): Promise<void> {
-    await this.#askAll({ kind: 'finished', ends }, 'done')
-    if (this.#hosts.length > 1) await this.#twiceClean(ends)
-  }
-
-  async #twiceClean(ends: Ends): Promise<void> {
-    for (let before = ''; !this.#stopped; ) {
-      const answers = await this.#askAll({ kind: 'isFinished', ends }, 'clean')
-      const moved = answers.map((a) => a.received).join()
-      if (!answers.every((a) => a.clean)) {
-        before = ''
-        await sleep(this.#clock, RETRY_MS)
-      } else if (moved === before) return
-      else before = moved
-    }
-  }
-
-  /** Finished, and relayed; with `now`, also every flip due by then. */
-  settled(ends: Ends, now?: number): Promise<void> {
-    return this.#unlessStopped(async () => {
-      await this.#finish(ends)
-      await this.#askAll({ kind: 'settled', ends, ...(now === undefined ? {} : { now }) }, 'settled')
-      if (this.#hosts.length > 1) await this.#twiceClean(ends)
-    })
   }
 
   async confirmClock(): Promise<void> {
@@ -178,13 +155,9 @@ export class Links {
   }
 
   async close(): Promise<void> {
+    this.#stopListening()
     await Promise.all(this.#hosts.map((host) => this.#call((id) => host.post({ t: 'close', id }))))
   }
-}
-
-function expect<K extends Answer['kind']>(answer: Answer, kind: K): Answer & { kind: K } {
-  if (answer.kind !== kind) throw new TypeError(`a host answered ${answer.kind} instead of ${kind}`)
-  return answer as Answer & { kind: K }
 }
 
 export function errorOf(failure: Failure): Error {

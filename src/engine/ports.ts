@@ -4,6 +4,7 @@ import type { Namespaces } from '../core/namespace.ts'
 import type { SharedLog } from '../log/claimed.ts'
 import type { TaskLimits } from './config.ts'
 import type { DefinitionChange } from './definitions.ts'
+import type { Cluster } from './directory.ts'
 import type { EventsPort } from './events-port.ts'
 import type { FromHost, ToHost } from './host.ts'
 import type { OutputPort } from './outputs-port.ts'
@@ -11,6 +12,7 @@ import type { Shared } from './shared.ts'
 
 /** One host as the main thread sees it. */
 export interface HostLink {
+  /** Those that it runs when they are in this process. */
   readonly partitions: readonly number[]
   post(message: ToHost): void
 }
@@ -23,6 +25,8 @@ export interface EmbeddedPorts {
   readonly events: EventsPort
   readonly definitions: SharedLog
   readonly outputs: OutputPort
+  /** Absent: this process runs all partitions, always. */
+  readonly cluster?: Cluster
   /** How often the outputs are marked (outputs.ts 4). Absent: at the start only. */
   readonly markEveryMs?: number
   /** Starts the hosts with the definitions known so far; they report through `receive`. */

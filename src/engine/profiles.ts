@@ -5,9 +5,9 @@ import { TributaryError } from '../core/errors.ts'
 import { messageOf } from '../core/event.ts'
 import { homeOf, PROFILE_KEY_BYTES, type ProfileKey } from '../core/identifier.ts'
 import type { Namespaces } from '../core/namespace.ts'
+import type { Asker } from './asker.ts'
 import type { TaskLimits } from './config.ts'
 import type { AuditEntry, MembershipView, Page, PageQuery, ProfileRef, ProfileView, TimelineEvent } from './engine.ts'
-import type { Links } from './links.ts'
 import { decodeTimelineRow } from './profile.ts'
 import { parsePublicId, publicIdHome } from './public-id.ts'
 import type { Answer, Lookup, ProfileFacts } from './questions.ts'
@@ -33,12 +33,12 @@ function binaryOf(cursor: string | undefined, bytes: number): string {
 }
 
 export class Profiles {
-  readonly #links: Links
+  readonly #asker: Asker
   readonly #registry: Registry
   readonly #ports: ProfilesPorts
 
-  constructor(links: Links, registry: Registry, ports: ProfilesPorts) {
-    this.#links = links
+  constructor(asker: Asker, registry: Registry, ports: ProfilesPorts) {
+    this.#asker = asker
     this.#registry = registry
     this.#ports = ports
   }
@@ -60,7 +60,7 @@ export class Profiles {
   async #root(ref: ProfileRef): Promise<{ key: ProfileKey; facts: ProfileFacts } | undefined> {
     let from = this.#start(ref)
     for (let step = 0; from !== undefined && step < STEPS; step++) {
-      const { root, elsewhere } = await this.#links.ask(from.partition, { kind: 'find', ...from }, 'found')
+      const { root, elsewhere } = await this.#asker.ask(from.partition, { kind: 'find', ...from }, 'found')
       if (elsewhere === undefined) return root
       from = { partition: this.#home(elsewhere), by: { key: elsewhere } }
     }
@@ -71,6 +71,7 @@ export class Profiles {
     const root = await this.#root(ref)
     if (!root) return undefined
     const { facts } = root
+    await this.#registry.knows(facts.segments)
     return {
       id: facts.id,
       identifiers: facts.identifiers,
@@ -92,7 +93,7 @@ export class Profiles {
     if (!root) return undefined
     const partition = this.#home(root.key)
     const after = binaryOf(page.after, page.cursorBytes)
-    return this.#links.ask(partition, { kind: 'rows', partition, key: root.key, what, after, limit: page.limit }, 'rows')
+    return this.#asker.ask(partition, { kind: 'rows', partition, key: root.key, what, after, limit: page.limit }, 'rows')
   }
 
   async events(ref: ProfileRef, page: PageQuery): Promise<Page<TimelineEvent> | undefined> {
@@ -109,7 +110,8 @@ export class Profiles {
     const root = await this.#root(ref)
     if (!root) return undefined
     const partition = this.#home(root.key)
-    const { memberships } = await this.#links.ask(partition, { kind: 'memberships', partition, key: root.key }, 'memberships')
+    const { memberships } = await this.#asker.ask(partition, { kind: 'memberships', partition, key: root.key }, 'memberships')
+    await this.#registry.knows(memberships.map(([segment]) => segment))
     const from = page.after === undefined ? -1 : Number(page.after)
     if (!Number.isInteger(from)) throw new TributaryError('invalid_request', `after: "${page.after}" is not a cursor of this list`)
     const rest = memberships.filter(([segment]) => segment > from)
@@ -124,7 +126,7 @@ export class Profiles {
     const items: { profile: string; userId?: string }[] = []
     for (; partition < this.#ports.limits.partitions; partition++, after = '') {
       const limit = page.limit - items.length
-      const answer = await this.#links.ask(partition, { kind: 'members', partition, segment, after, limit }, 'members')
+      const answer = await this.#asker.ask(partition, { kind: 'members', partition, segment, after, limit }, 'members')
       for (const m of answer.members) items.push(m.userId === '' ? { profile: m.id } : { profile: m.id, userId: m.userId })
       const last = answer.members[answer.members.length - 1]
       if (answer.more) return { items, next: `${partition}.${cursorOf(last?.key ?? after)}` }

@@ -217,9 +217,9 @@ export class Registry {
     return this.#definitions.idOf(number)
   }
 
-  /** Resolves when numbers up to this one are known: another process may have heard of a segment first. */
-  async upTo(number: number): Promise<void> {
-    if (!this.#definitions.hasNumber(number)) await this.refresh()
+  /** Resolves when these numbers are known: another process may have heard of a segment first. */
+  async knows(numbers: readonly number[]): Promise<void> {
+    if (!numbers.every((number) => this.#definitions.hasNumber(number))) await this.refresh()
   }
 
   /** The number of an id that was ever used, else undefined. */

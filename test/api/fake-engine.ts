@@ -16,6 +16,7 @@ import type {
   SegmentView,
   TimelineEvent,
 } from '../../src/engine/engine.ts'
+import type { Answer, Question } from '../../src/engine/questions.ts'
 import type { Where } from '../../src/operators/definition.ts'
 
 export class FakeEngine implements Engine {
@@ -188,6 +189,16 @@ export class FakeEngine implements Engine {
       definitionsVersion: 0,
       deleting: [],
     }
+  }
+  async isReady() {
+    return this.ready
+  }
+  /** What other processes of a cluster have asked. */
+  readonly questions: Question[] = []
+  async answer(question: Question): Promise<Answer> {
+    if (this.failure) throw this.failure
+    this.questions.push(question)
+    return { kind: 'status', partitions: [] }
   }
   confirmed = 0
 

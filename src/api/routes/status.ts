@@ -1,8 +1,9 @@
 import { Type } from '@sinclair/typebox'
 import { TributaryError } from '../../core/errors.ts'
 import type { Routes } from '../app.ts'
+import { sourceMetrics } from '../source-metrics.ts'
 
-export const statusRoutes: Routes = (app, { engine, metrics, stopping, version }) => {
+export const statusRoutes: Routes = (app, { engine, metrics, sources, stopping, version }) => {
   app.get('/v1/status', {
     config: { access: 'read' },
     schema: {
@@ -10,7 +11,10 @@ export const statusRoutes: Routes = (app, { engine, metrics, stopping, version }
       summary: 'Partitions, positions, lag',
       response: { 200: Type.Object({}, { additionalProperties: true }) },
     },
-    handler: async () => ({ version, ...(await engine.status()) }),
+    handler: async () => {
+      const facts = sources()
+      return { version, ...(await engine.status()), ...(facts.length === 0 ? {} : { sources: facts }) }
+    },
   })
   app.get('/healthz', {
     config: { access: 'open' },
@@ -22,7 +26,7 @@ export const statusRoutes: Routes = (app, { engine, metrics, stopping, version }
     schema: { tags: ['operation'], summary: 'The engine takes events', response: { 200: Type.Object({ ready: Type.Boolean() }) } },
     handler: async () => {
       if (stopping.aborted) throw new TributaryError('shutting_down', 'The server is stopping.')
-      if (!(await engine.status()).ready) throw new TributaryError('not_ready', 'The engine is not ready.')
+      if (!(await engine.isReady())) throw new TributaryError('not_ready', 'The engine is not ready.')
       return { ready: true }
     },
   })
@@ -30,7 +34,7 @@ export const statusRoutes: Routes = (app, { engine, metrics, stopping, version }
     config: { access: 'read' },
     schema: { tags: ['operation'], summary: 'Figures for Prometheus', produces: ['text/plain'] },
     handler: async (_, reply) => {
-      const text = `${(await engine.metrics()).trimEnd()}\n${await metrics.text()}`
+      const text = `${(await engine.metrics()).trimEnd()}\n${await sourceMetrics(sources())}${await metrics.text()}`
       return reply.type('text/plain; version=0.0.4; charset=utf-8').send(text.trimStart())
     },
   })

@@ -5,6 +5,7 @@ import type { Clock } from '../core/clock.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { IdentifierSource } from '../intake/identifiers.ts'
 import type { ReadElsewhere } from '../intake/intake.ts'
+import type { SourceFacts } from '../intake/sources/source.ts'
 import type { Access, Keys } from './keys.ts'
 import type { ApiMetrics } from './metrics.ts'
 
@@ -16,6 +17,8 @@ export interface Api {
   readonly namespaces: IdentifierSource
   readonly metrics: ApiMetrics
   readonly readElsewhere: ReadElsewhere
+  /** What the topics that are read have come to. */
+  readonly sources: () => readonly SourceFacts[]
   /** Aborts when the server begins to stop. */
   readonly stopping: AbortSignal
   readonly version: string

@@ -10,6 +10,7 @@ import { TributaryError } from '../core/errors.ts'
 import { Namespaces } from '../core/namespace.ts'
 import type { Engine } from '../engine/engine.ts'
 import { type DirectoryOptions, openDirectory } from '../engine/open.ts'
+import { Sources } from '../intake/sources.ts'
 
 /** Raised when the bytes of identifier or profile keys change. */
 const KEY_ENCODING = 1
@@ -33,6 +34,7 @@ export async function openServer(config: Config, { version, fatal }: ServerOptio
   assertSafeToListen(config)
   const log = pino({ level: config.logLevel }, pino.destination({ dest: STDERR, sync: true }))
   const namespaces = new Namespaces(config.identity)
+  const sources = sourcesOf(config, namespaces, log)
   const engine = await openDirectory({
     ...engineOptions(config, namespaces),
     stopped: (partition, reason) => log.error({ partition, reason }, 'a partition has stopped'),
@@ -43,15 +45,23 @@ export async function openServer(config: Config, { version, fatal }: ServerOptio
     },
   })
   const stopping = new AbortController()
-  const api = buildApi(engine, { config, namespaces, stopping: stopping.signal, logger: log, version })
+  const api = buildApi(engine, { config, namespaces, sources: () => sources.facts(), stopping: stopping.signal, logger: log, version })
+  const parts = { api, engine, sources, stopping }
   try {
     const url = await listen(api, config)
     log.info({ url, dataDir: config.dataDir, partitions: config.partitions, hosts: config.hosts, clock: config.clock, version }, 'started')
-    return { url, log, close: () => close(api, engine, stopping) }
+    sources.start(engine)
+    return { url, log, close: () => close(parts) }
   } catch (error) {
-    await close(api, engine, stopping)
+    await close(parts)
     throw error
   }
+}
+
+/** Checked before anything is opened; they begin to read once the server listens. */
+function sourcesOf(config: Config, namespaces: Namespaces, log: Logger): Sources {
+  const { sources, kafka, futureLimit } = config
+  return new Sources({ sources, kafka, namespaces, futureLimit, clock: systemClock, log })
 }
 
 export function engineOptions(config: Config, namespaces: Namespaces): Omit<DirectoryOptions, 'stopped' | 'fatal' | 'alarm'> {
@@ -109,10 +119,22 @@ async function listen(api: FastifyInstance, { host, port }: Config): Promise<str
 /** How long requests under way may take once the server stops: uploads that don't go on, waits for what doesn't come. */
 const GRACE_MS = 5000
 
-async function close(api: FastifyInstance, engine: Engine, stopping: AbortController): Promise<void> {
+interface Parts {
+  readonly api: FastifyInstance
+  readonly engine: Engine
+  readonly sources: Sources
+  readonly stopping: AbortController
+}
+
+async function close({ api, engine, sources, stopping }: Parts): Promise<void> {
   stopping.abort()
-  const cancel = systemClock.after(GRACE_MS, () => api.server.closeAllConnections())
-  await api.close()
+  const overdue = Promise.withResolvers<void>()
+  const cancel = systemClock.after(GRACE_MS, () => {
+    api.server.closeAllConnections()
+    overdue.resolve()
+  })
+  // Brokers that don't answer keep nobody waiting: what they weren't told comes again.
+  await Promise.all([api.close(), Promise.race([sources.close(), overdue.promise])])
   cancel()
   await engine.close()
 }

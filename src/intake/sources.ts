@@ -32,7 +32,6 @@ export interface SourcesOptions {
   readonly sources: readonly SourceSettings[]
   /** Where a source without brokers of its own reads. */
   readonly kafka: KafkaSettings | undefined
-  readonly engine: SourceEngine
   readonly namespaces: IdentifierSource
   readonly futureLimit: number
   readonly clock: Clock
@@ -49,8 +48,8 @@ export class Sources {
     this.#sources = options.sources.map((settings) => sourceOf(settings, options))
   }
 
-  start(): void {
-    for (const source of this.#sources) source.start()
+  start(engine: SourceEngine): void {
+    for (const source of this.#sources) source.start(engine)
   }
 
   facts(): SourceFacts[] {
@@ -62,7 +61,7 @@ export class Sources {
   }
 }
 
-function sourceOf(settings: SourceSettings, { kafka, engine, namespaces, futureLimit, clock, log }: SourcesOptions): Source {
+function sourceOf(settings: SourceSettings, { kafka, namespaces, futureLimit, clock, log }: SourcesOptions): Source {
   const { name, topics, from, mapping, timestampUnit, priority } = settings
   const where = `sources.${name}`
   const cluster = clusterOf(settings, kafka, where)
@@ -79,7 +78,6 @@ function sourceOf(settings: SourceSettings, { kafka, engine, namespaces, futureL
       futureLimit,
       namespaces,
     },
-    engine,
     clock,
     log,
   })

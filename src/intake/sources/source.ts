@@ -8,6 +8,7 @@
 // 1. `done` is told after the events and dead letters of a chunk are durable, and never before those of an earlier chunk.
 // 2. Whatever fails for a reason that isn't in the record is tried again, with growing pauses; nothing is passed over meanwhile.
 // 3. A source holds one answer of its group in memory, however far the engine is behind.
+import { must } from '../../core/assert.ts'
 import { type Clock, sleep } from '../../core/clock.ts'
 import { TributaryError } from '../../core/errors.ts'
 import type { EventRecord } from '../../core/event.ts'
@@ -31,7 +32,6 @@ export interface SourceOptions {
   readonly topics: readonly string[]
   readonly open: () => RecordGroup
   readonly take: TakeOptions
-  readonly engine: SourceEngine
   readonly clock: Clock
   readonly log: SourceLog
 }
@@ -66,6 +66,7 @@ const LOOK_MS = 5000
 
 export class Source {
   readonly #options: SourceOptions
+  #engine: SourceEngine | undefined
   #group: RecordGroup | undefined
   #isClosed = false
   #isJoined = false
@@ -84,9 +85,14 @@ export class Source {
     this.#options = options
   }
 
-  start(): void {
+  start(engine: SourceEngine): void {
+    this.#engine = engine
     this.#ran = this.#run()
     this.#lookLater()
+  }
+
+  get #taker(): SourceEngine {
+    return must(this.#engine, 'it was started')
   }
 
   facts(): SourceFacts {
@@ -167,7 +173,8 @@ export class Source {
     for (const records of chunksOf(batch.records)) {
       if (!(await this.#room(turn))) return
       const chunk = { ...batch, records }
-      const { take, engine } = this.#options
+      const engine = this.#taker
+      const { take } = this.#options
       const taken = await this.#persist(turn, () => takeRecords(chunk, take, engine.acceptanceTime()))
       if (!taken) return
       const { events, rejected } = taken
@@ -179,7 +186,7 @@ export class Source {
   }
 
   async #ingest({ events, rejected }: Taken): Promise<true> {
-    await this.#options.engine.ingest(events, rejected)
+    await this.#taker.ingest(events, rejected)
     return true
   }
 
@@ -192,10 +199,10 @@ export class Source {
 
   /** Waits until the engine takes events (3). False when the batch is no longer ours. */
   async #room(turn: Turn): Promise<boolean> {
-    if (!this.#options.engine.pressure()) return this.#isOurs(turn)
+    if (!this.#taker.pressure()) return this.#isOurs(turn)
     this.#waiting++
     try {
-      while (this.#options.engine.pressure()) if (!(await this.#hold(turn, STEP_MS))) return false
+      while (this.#taker.pressure()) if (!(await this.#hold(turn, STEP_MS))) return false
       return true
     } finally {
       this.#waiting--

@@ -14,7 +14,7 @@ test('records become events in order, and are done only once they are durable', 
   w.topics.onDone = (_, next) => {
     durable &&= w.engine.events.length === next
   }
-  w.source.start()
+  w.start()
   await passUntil(w, () => committed(w) === 1200)
   expect(durable).toBe(true)
   expect(w.engine.messages.map((m) => m.userId)).toEqual(many(0, 1200).map((m) => (m as { userId: string }).userId))
@@ -27,7 +27,7 @@ test('records become events in order, and are done only once they are durable', 
 test('poison records become dead letters, and their neighbours events', async () => {
   const w = world()
   w.topics.append(0, seen(0), Buffer.from('{'), null, seen(3))
-  w.source.start()
+  w.start()
   await passUntil(w, () => committed(w) === 4)
   expect(w.engine.messages.map((m) => m.userId)).toEqual(['u0', 'u3'])
   expect(w.engine.rejected).toMatchObject([{ code: 'unreadable', message: { source: 'shop', topic: 'orders', partition: 0, offset: 1 } }])
@@ -39,7 +39,7 @@ test('while the engine takes nothing, nothing is read on, nothing is lost, and t
   const w = world()
   w.engine.isFull = true
   w.topics.append(0, ...many(0, 10))
-  w.source.start()
+  w.start()
   await passUntil(w, () => w.topics.beats > 5)
   expect(w.source.facts().state).toBe('waiting')
   expect(w.engine.calls).toEqual([])
@@ -56,7 +56,7 @@ test('an ingestion that fails is repeated with growing pauses, shown, and done o
   w.engine.failures.push(failure, failure, failure)
   w.topics.append(0, ...many(0, 3))
   const begin = w.clock.monotonicMs()
-  w.source.start()
+  w.start()
   await passUntil(w, () => w.source.facts().state === 'retrying')
   expect(w.source.facts().lastError).toMatchObject({ code: 'partition_stopped', message: 'partition 3 takes no events' })
   expect(committed(w)).toBe(0)
@@ -76,7 +76,7 @@ test('a schema registry that does not answer holds the source up, and sets nothi
   }
   const w = world({ take: { ...takeOptions, decode } })
   w.topics.append(0, seen(0))
-  w.source.start()
+  w.start()
   await passUntil(w, () => committed(w) === 1)
   expect(w.engine.rejected).toEqual([])
   expect(w.source.facts()).toMatchObject({ failures: 3, events: 1, lastError: { code: 'registry_failed' } })
@@ -88,7 +88,7 @@ test('a group that cannot be joined is opened again with growing pauses; one tha
   const refusal = new TributaryError('kafka_unreachable', 'no broker')
   w.topics.refusals.push(refusal, refusal, refusal)
   w.topics.append(0, ...many(0, 2))
-  w.source.start()
+  w.start()
   await passUntil(w, () => committed(w) === 2)
   expect(w.topics.opened).toBe(4)
   expect(w.source.facts()).toMatchObject({ failures: 3, lastError: { code: 'kafka_unreachable' } })
@@ -111,7 +111,7 @@ test('what was durable and not yet done comes again, and counts once', async () 
     w.topics.committed.set(partition, 0)
     w.groups[0]?.lose(new TributaryError('kafka_failed', 'gone'))
   }
-  w.source.start()
+  w.start()
   await passUntil(w, () => committed(w) === 700)
   expect(w.topics.opened).toBe(2)
   expect(w.engine.calls).toEqual([500, 500, 200])
@@ -123,7 +123,7 @@ test('a source that closes while the engine is full ends at once and has done no
   const w = world()
   w.engine.isFull = true
   w.topics.append(0, ...many(0, 5))
-  w.source.start()
+  w.start()
   await passUntil(w, () => w.topics.beats > 1)
   await w.source.close()
   expect(committed(w)).toBe(0)
@@ -135,7 +135,7 @@ test('it says how far behind it is, partition by partition', async () => {
   w.engine.isFull = true
   w.topics.append(0, ...many(0, 5))
   w.topics.append(1, ...many(5, 2))
-  w.source.start()
+  w.start()
   await passUntil(w, () => w.source.facts().partitions.length === 2)
   expect(w.source.facts()).toMatchObject({
     lag: 7,

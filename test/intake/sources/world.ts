@@ -135,6 +135,8 @@ export class MemoryEngine {
 
 export interface World {
   readonly source: Source
+  /** Starts the source. */
+  start(): void
   readonly topics: Topics
   readonly engine: MemoryEngine
   readonly clock: VirtualClock
@@ -159,12 +161,11 @@ export function world(options: Partial<SourceOptions> = {}): World {
       return group
     },
     take: takeOptions,
-    engine,
     clock,
     log: { info: say, warn: say },
     ...options,
   })
-  return { source, topics, engine, clock, groups, said }
+  return { source, start: () => source.start(engine), topics, engine, clock, groups, said }
 }
 
 /** Lets everything that is due happen, and time pass where something waits for it, until `holds`. */

@@ -26,7 +26,7 @@ export const statusRoutes: Routes = (app, { engine, metrics, sources, stopping, 
     schema: { tags: ['operation'], summary: 'The engine takes events', response: { 200: Type.Object({ ready: Type.Boolean() }) } },
     handler: async () => {
       if (stopping.aborted) throw new TributaryError('shutting_down', 'The server is stopping.')
-      if (!(await engine.status()).ready) throw new TributaryError('not_ready', 'The engine is not ready.')
+      if (!(await engine.isReady())) throw new TributaryError('not_ready', 'The engine is not ready.')
       return { ready: true }
     },
   })

@@ -5,6 +5,7 @@ import type { Config } from '../config.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { Engine } from '../engine/engine.ts'
+import { knowsSecret } from '../engine/remote.ts'
 import type { IdentifierSource } from '../intake/identifiers.ts'
 import { MAX_BODY_BYTES } from '../intake/limits.ts'
 import { OffThread } from '../intake/off-thread.ts'
@@ -20,6 +21,7 @@ import { adminRoutes } from './routes/admin.ts'
 import { clientRoutes } from './routes/clients.ts'
 import { deadLetterRoutes } from './routes/dead-letters.ts'
 import { ingestionRoutes } from './routes/ingestion.ts'
+import { internalRoutes } from './routes/internal.ts'
 import { mergeRoutes } from './routes/merges.ts'
 import { profileRoutes } from './routes/profiles.ts'
 import { segmentRoutes } from './routes/segments.ts'
@@ -37,6 +39,7 @@ const ROUTES: readonly Routes[] = [
   deadLetterRoutes,
   statusRoutes,
   adminRoutes,
+  internalRoutes,
 ]
 
 export interface ApiOptions {
@@ -104,7 +107,7 @@ function addBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_, body, done) => done(null, body))
   app.addHook('preValidation', async (request) => {
-    if (accessOf(request) === 'write') return
+    if (accessOf(request) === 'write' || accessOf(request) === 'process') return
     request.body = await readJson(request.body, request.headers['content-encoding'])
   })
 }
@@ -114,12 +117,13 @@ function accessOf(request: FastifyRequest): Access {
 }
 
 /** What happens to every request before its body is read. */
-function addGates(app: FastifyInstance, { engine, keys, stopping }: Api): void {
+function addGates(app: FastifyInstance, { engine, keys, stopping, config }: Api): void {
   app.addHook('onRequest', async (request, reply) => {
     const access = accessOf(request)
     if (request.method === 'OPTIONS') return
     request.raw.headers['content-type'] = ANY_CONTENT
     if (access === 'open') return allowOrigin(request, reply, access)
+    if (access === 'process') return demandSecret(request, config.kafka?.secret)
     if (keys.open && access !== 'write') demandLocalPage(request)
     allowOrigin(request, reply, access)
     if (access !== 'write') return keys.open ? undefined : void keys.demand(presentedKey(request.headers), access)
@@ -128,6 +132,12 @@ function addGates(app: FastifyInstance, { engine, keys, stopping }: Api): void {
     if (pressure) throw new RetryLater(pressure.code, 'The engine takes no events right now.', pressure.retryAfterSeconds)
   })
   app.options('/*', { schema: { hide: true }, handler: replyPreflight })
+}
+
+/** Without a secret only this machine can connect (config.ts), which a page in a browser on it must not make use of. */
+function demandSecret(request: FastifyRequest, secret: string | undefined): void {
+  if (secret === undefined) demandLocalPage(request)
+  if (!knowsSecret(request.headers.authorization, secret ?? '')) throw new TributaryError('unauthorized', 'The secret is not known.')
 }
 
 /** Once the server stops, a connection ends with the answer that is under way on it: kept alive, it would keep the server alive. */

@@ -5,8 +5,8 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { KeyConfig, Role } from '../config.ts'
 import { TributaryError } from '../core/errors.ts'
 
-/** What a route asks for; `open` asks for nothing. */
-export type Access = Role | 'open'
+/** What a route asks for: a key, the secret that processes of a cluster share, or (`open`) nothing. */
+export type Access = Role | 'process' | 'open'
 
 const GRANTS: { readonly [role in Role]: readonly Role[] } = {
   write: ['write'],

@@ -144,6 +144,28 @@ const SASL = Type.Object(
   STRICT,
 )
 
+const REGISTRY = Type.Object(
+  {
+    url: Type.String({ pattern: '^https?://', description: 'Of a registry that speaks Confluent’s protocol.' }),
+    username: Type.Optional(Type.String({ minLength: 1, description: 'Login, if it wants one.' })),
+    password: Type.Optional(secret('Login.')),
+    token: Type.Optional(secret('Sent as Bearer token, instead of a login.')),
+  },
+  STRICT,
+)
+
+const FORMATS = ['json', 'avro'] as const
+
+const KAFKA_OUTPUTS = Type.Object(
+  {
+    transitions: choice(FORMATS, 'json', 'How values are written; what is there already is read in any format.'),
+    merges: choice(FORMATS, 'json', 'As transitions.'),
+    deadLetters: choice(FORMATS, 'json', 'As transitions.'),
+    registry: Type.Optional({ ...REGISTRY, description: 'Where schemas of avro are registered. None: values say theirs as Avro does.' }),
+  },
+  { ...STRICT, default: {} },
+)
+
 const KAFKA = Type.Object(
   {
     brokers: Type.Array(Type.String({ minLength: 1 }), { minItems: 1, description: '`host:port` of some brokers; the others are learnt.' }),
@@ -165,16 +187,7 @@ const KAFKA = Type.Object(
     ),
     secret: Type.Optional(secret('What the processes of a deployment show one another. Needed beyond loopback.')),
     standby: Type.Boolean({ default: false, description: 'Follow the journals of partitions that others own, to take over faster.' }),
-  },
-  STRICT,
-)
-
-const REGISTRY = Type.Object(
-  {
-    url: Type.String({ pattern: '^https?://', description: 'Of a registry that speaks Confluent’s protocol.' }),
-    username: Type.Optional(Type.String({ minLength: 1, description: 'Login, if it wants one.' })),
-    password: Type.Optional(secret('Login.')),
-    token: Type.Optional(secret('Sent as Bearer token, instead of a login.')),
+    outputs: KAFKA_OUTPUTS,
   },
   STRICT,
 )

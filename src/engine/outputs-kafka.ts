@@ -12,14 +12,17 @@ import type { Transition } from '../core/transition.ts'
 import { KafkaOutputs, type OutputEntry, type OutputKind } from '../log/kafka-outputs.ts'
 import type { KafkaSettings } from '../log/kafka-settings.ts'
 import { KafkaTopic } from '../log/kafka-topic.ts'
+import { topicName } from '../log/kafka-topics.ts'
 import type { Topic } from '../log/topic.ts'
 import type { OutputEnds } from './agreement.ts'
 import type { DeadLetter, MergeRecord, Page, PageQuery } from './engine.ts'
-import { decodeBlock, entryId, readJsonEntries, readTransitions, type Stream } from './outbox.ts'
-import { JSON_CODEC, type OutputCodec, shownForm, transitionForm } from './outputs-codec.ts'
+import { decodeBlock, entryId, readJsonEntries, readTransitions, STREAMS, type Stream } from './outbox.ts'
+import { AvroCodec, type Formats } from './outputs-avro.ts'
+import { type OutputCodec, shownForm, transitionForm } from './outputs-codec.ts'
 import { follow } from './outputs-follow.ts'
 import { OriginBlocks } from './outputs-origin.ts'
 import type { DeadLetterEntry, FollowOptions, MergeEntry, OutputPort, SegmentNames } from './outputs-port.ts'
+import { OutputSchemas, type RegistryAccess } from './outputs-registry.ts'
 import { deadLetterOf, mergeOf, shown, transitionOf } from './outputs-shown.ts'
 import { type TailPlace, type TailStretch, TopicTail } from './outputs-tail.ts'
 import { TopicStream } from './outputs-topic.ts'
@@ -61,17 +64,31 @@ export interface TopicOutputsOptions {
   readonly giveUpMs?: number
   /** A request without an answer has failed after so long. */
   readonly requestMs?: number
+  /** JSON where nothing is said. */
+  readonly formats?: Formats
+  /** Where the schemas of those in Avro are registered; without one values say theirs as Avro does. */
+  readonly registry?: RegistryAccess
   alarm(message: string): void
 }
+
+const STREAMS_IN_JSON: Formats = { transitions: 'json', merges: 'json', deadLetters: 'json' }
 
 /** Connects to topics that `ensureTopics` has made or checked. */
 export async function openTopicOutputs(options: TopicOutputsOptions): Promise<TopicOutputs> {
   const { settings, clock, alarm } = options
+  const codec = await openCodec(options)
   const writer = await KafkaOutputs.open(options)
   const topic = (stream: Stream): Topic =>
     new KafkaTopic({ settings, clock, kind: KIND[stream], partitions: writer.partitionsOf(KIND[stream]) })
   const topics = { transitions: topic('transitions'), merges: topic('merges'), deadLetters: topic('deadLetters') }
-  return new TopicOutputs({ writer, topics, codec: JSON_CODEC, clock, origin: randomInt(ORIGINS.from, ORIGINS.to), alarm })
+  return new TopicOutputs({ writer, topics, codec, clock, origin: randomInt(ORIGINS.from, ORIGINS.to), alarm })
+}
+
+async function openCodec({ settings, formats = STREAMS_IN_JSON, registry }: TopicOutputsOptions): Promise<AvroCodec> {
+  const inAvro = STREAMS.filter((stream) => formats[stream] === 'avro')
+  if (!registry || inAvro.length === 0) return new AvroCodec(formats)
+  const subjects = Object.fromEntries(inAvro.map((stream) => [stream, `${topicName(settings, KIND[stream])}-value`]))
+  return new AvroCodec(formats, await OutputSchemas.register(registry, subjects))
 }
 
 export class TopicOutputs implements OutputPort {

@@ -18,6 +18,7 @@ import { isFenced, Moves } from './host-moves.ts'
 import type { HostView } from './host-view.ts'
 import { recordOf } from './inputs.ts'
 import type { HostJournal } from './journal-port.ts'
+import { together } from './opened.ts'
 import type { Stream } from './outbox.ts'
 import { answer } from './query.ts'
 import type { Answer, Question } from './questions.ts'
@@ -131,11 +132,12 @@ export class Host implements HostView {
   }
 
   async open(): Promise<void> {
-    for (const partition of this.ports.partitions) this.tasks.set(partition, await this.#create(partition))
+    const tasks = await together(this.ports.partitions.map((partition) => this.#create(partition)))
+    for (const task of tasks) this.tasks.set(task.partition, task)
     // All of them, before any sends again what it had sent: messages find their receivers open.
-    for (const task of this.tasks.values()) await task.open()
-    for (const task of this.tasks.values()) await task.relayAgain()
-    for (const task of this.tasks.values()) task.start()
+    await together(tasks.map((task) => task.open()))
+    await together(tasks.map((task) => task.relayAgain()))
+    for (const task of tasks) task.start()
     this.#tick()
     this.#tend()
     this.#post({ t: 'opened', host: this.ports.host })

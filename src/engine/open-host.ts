@@ -3,8 +3,8 @@
 import { mkdir } from 'node:fs/promises'
 import { must } from '../core/assert.ts'
 import { type Clock, GuardedClock, systemClock } from '../core/clock.ts'
-import { openFileLog } from '../log/file-log.ts'
-import { openFileLogReader } from '../log/file-log-reader.ts'
+import { type FileLogWriter, openFileLog } from '../log/file-log.ts'
+import { type FileLogReader, openFileLogReader } from '../log/file-log-reader.ts'
 import { bootId } from '../state/fingerprint.ts'
 import { openStore, type StoreKind } from '../state/open-store.ts'
 import { PendingRows } from '../state/pending.ts'
@@ -16,7 +16,7 @@ import type { HostPorts } from './host.ts'
 import { embeddedJournal } from './journal-embedded.ts'
 import { META_KEY } from './keys.ts'
 import { eventsDir, journalDir, storeDir } from './layout.ts'
-import type { Opened } from './opened.ts'
+import { type Opened, together } from './opened.ts'
 import { Shared } from './shared.ts'
 import { Turns } from './turns.ts'
 
@@ -42,24 +42,15 @@ export interface HostSetup {
 
 /** What it opens is in `opened` too, until the host that gets it can close it. */
 export async function openHostPorts(setup: HostSetup, opened: Opened): Promise<HostPorts> {
-  const { limits, dataDir, durability } = setup
+  const { limits, dataDir } = setup
   const stands = setup.clockStandsAt
   // The main thread, whose clock is guarded alike, sounds the alarm.
   const guard = new GuardedClock(systemClock, setup.clockStepLimitMs, () => {})
   const clock: Clock = stands === undefined ? guard : { ...systemClock, now: () => stands }
-  const events = await opened.keep(openFileLogReader(eventsDir(dataDir), { partitions: limits.partitions }))
-  events.advance(setup.syncedOrdinal)
-  await events.refresh()
-  const dir = journalDir(dataDir, setup.host)
-  await mkdir(dir, { recursive: true })
-  const segmentBytes = Math.max(1 << 20, Math.floor(setup.journalBytes / 8))
-  const writer = await opened.keep(openFileLog(dir, { partitions: limits.partitions, durability, clock, segmentBytes }))
+  const [events, journal] = await together([openEvents(setup, opened), openJournal(setup, clock, opened)])
   const stores: Store[] = []
   const turns = new Turns()
   const boot = await bootId()
-  const reader = await opened.keep(openFileLogReader(dir, { partitions: limits.partitions }))
-  reader.advance(writer.syncedOrdinal())
-  await reader.refresh()
   return {
     host: setup.host,
     partitions: setup.partitions,
@@ -69,7 +60,7 @@ export async function openHostPorts(setup: HostSetup, opened: Opened): Promise<H
     shared: new Shared(setup.hosts, limits.partitions, setup.shared),
     definitions: setup.definitions,
     events,
-    journal: embeddedJournal({ writer, reader }),
+    journal: embeddedJournal(journal),
     journalBytes: setup.journalBytes,
     outputEnds: (partition) => must(setup.outputEnds[partition], `partition ${partition}`),
     openRows: async (partition) => {
@@ -82,8 +73,30 @@ export async function openHostPorts(setup: HostSetup, opened: Opened): Promise<H
     pause: (since) => turns.pause(since),
     closed: async () => {
       for (const store of stores) await store.close()
-      await reader.close()
+      await journal.reader.close()
       await events.close()
     },
   }
+}
+
+async function openEvents({ dataDir, limits, syncedOrdinal }: HostSetup, opened: Opened): Promise<FileLogReader> {
+  const events = await opened.keep(openFileLogReader(eventsDir(dataDir), { partitions: limits.partitions }))
+  events.advance(syncedOrdinal)
+  await events.refresh()
+  return events
+}
+
+async function openJournal(
+  { dataDir, host, limits, durability, journalBytes }: HostSetup,
+  clock: Clock,
+  opened: Opened,
+): Promise<{ writer: FileLogWriter; reader: FileLogReader }> {
+  const dir = journalDir(dataDir, host)
+  await mkdir(dir, { recursive: true })
+  const segmentBytes = Math.max(1 << 20, Math.floor(journalBytes / 8))
+  const writer = await opened.keep(openFileLog(dir, { partitions: limits.partitions, durability, clock, segmentBytes }))
+  const reader = await opened.keep(openFileLogReader(dir, { partitions: limits.partitions }))
+  reader.advance(writer.syncedOrdinal())
+  await reader.refresh()
+  return { writer, reader }
 }

@@ -25,7 +25,7 @@ import { embeddedJournal } from './journal-embedded.ts'
 import { META_KEY } from './keys.ts'
 import { eventsDir, partitionsOf } from './layout.ts'
 import type { HostSetup } from './open-host.ts'
-import { Opened } from './opened.ts'
+import { Opened, together } from './opened.ts'
 import type { Stream } from './outbox.ts'
 import { Outputs, type StreamLog } from './outputs.ts'
 import type { EmbeddedPorts, HostLink } from './ports.ts'
@@ -87,14 +87,12 @@ async function openFiles(options: DirectoryOptions, opened: Opened, closed: () =
   const { dataDir, limits, durability } = options
   const common = { durability, clock: systemClock }
   let engine: EmbeddedEngine | undefined
-  const events = await opened.keep(
-    openFileLog(eventsDir(dataDir), {
-      ...common,
-      partitions: limits.partitions,
-      retainMs: options.eventsRetainMs,
-      onSynced: (ordinal) => engine?.synced(ordinal),
-    }),
-  )
+  const openEvents = openFileLog(eventsDir(dataDir), {
+    ...common,
+    partitions: limits.partitions,
+    retainMs: options.eventsRetainMs,
+    onSynced: (ordinal) => engine?.synced(ordinal),
+  })
   const stream = (name: string): Promise<StreamLog> =>
     openStreamLog(join(dataDir, name), opened, {
       ...common,
@@ -102,12 +100,14 @@ async function openFiles(options: DirectoryOptions, opened: Opened, closed: () =
       retainMs: options.outputsRetainMs,
       retainUnreleased: true,
     })
-  const outputs = new Outputs({
-    transitions: await stream('transitions'),
-    merges: await stream('merges'),
-    deadLetters: await stream('dead-letters'),
-  })
-  const definitions = await openStreamLog(join(dataDir, 'definitions'), opened, { ...common, partitions: 1 })
+  const [events, transitions, merges, deadLetters, definitions] = await together([
+    opened.keep(openEvents),
+    stream('transitions'),
+    stream('merges'),
+    stream('dead-letters'),
+    openStreamLog(join(dataDir, 'definitions'), opened, { ...common, partitions: 1 }),
+  ])
+  const outputs = new Outputs({ transitions, merges, deadLetters })
   const shared = new Shared(options.hosts, limits.partitions)
   const space = watchSpace(dataDir, options.minFreeBytes)
   opened.add({ close: async () => space.stop() })

@@ -5,6 +5,12 @@ interface Closable {
   close(): Promise<unknown>
 }
 
+/** The outcomes of what is opened at once. What fails is told only when all have come to an end: what is open by then can be closed. */
+export async function together<T extends readonly unknown[]>(openings: readonly [...{ [I in keyof T]: Promise<T[I]> }]): Promise<T> {
+  await Promise.allSettled(openings)
+  return (await Promise.all(openings)) as unknown as T
+}
+
 export class Opened {
   readonly #parts: Closable[] = []
 

@@ -36,7 +36,8 @@ export interface FileLogOptions {
   readonly files?: LogFiles
 }
 
-const SEGMENT_BYTES = 64 << 20
+/** The last one is copied and scanned by every opening (recover.ts 1). */
+const SEGMENT_BYTES = 32 << 20
 const MAX_SEGMENT_BYTES = 1 << 30
 /** So much waiting starts a round without anybody asking for a sync. */
 const WRITE_AHEAD_BYTES = 4 << 20

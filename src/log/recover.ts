@@ -14,6 +14,7 @@ import { INDEX_HEADER_BYTES, indexFileBytes, isIndexHeader, type SegmentIndex } 
 import { type Segment, Segments, segmentWith } from './segments.ts'
 
 const COPY_BYTES = 1 << 20
+const FILES_AT_ONCE = 64
 
 export interface RecoverOptions extends WriteOptions {
   readonly partitions: number
@@ -43,11 +44,16 @@ export function readSegments(
   options: { files: LogFiles; partitions: number },
 ): Promise<Segment[]> {
   const { files, partitions } = options
-  return Promise.all(
-    bases.map((base) =>
-      withFile(files, segmentPath(directory, base), async (file) => segmentWith(await readHeader(file, base, partitions))),
-    ),
+  return inGroups(bases, (base) =>
+    withFile(files, segmentPath(directory, base), async (file) => segmentWith(await readHeader(file, base, partitions))),
   )
+}
+
+/** Some at a time: one by one takes long where there are thousands, and all at once takes too many descriptors. */
+async function inGroups<T, R>(list: readonly T[], work: (one: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = []
+  for (let i = 0; i < list.length; i += FILES_AT_ONCE) results.push(...(await Promise.all(list.slice(i, i + FILES_AT_ONCE).map(work))))
+  return results
 }
 
 export async function recover(directory: string, options: RecoverOptions): Promise<Recovered> {
@@ -64,7 +70,7 @@ export async function recover(directory: string, options: RecoverOptions): Promi
   const list = await readSegments(directory, bases, options)
   const segments = new Segments(list)
   await dropOrphans(directory, names, { files, bases })
-  for (const segment of list.slice(0, -1)) await checkClosed(directory, segment, options)
+  await inGroups(list.slice(0, -1), (segment) => checkClosed(directory, segment, options))
   return { segments, file: await recoverLast(directory, segments, options) }
 }
 

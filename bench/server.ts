@@ -44,22 +44,14 @@ export class ServerProcess {
   }
 
   usage(): Usage {
-    const status = this.#proc('status')
-    const kB = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? 0)
-    return {
-      cpuUs: cpuUsOf(this.#proc('stat')),
-      mainCpuUs: cpuUsOf(this.#proc(`task/${this.pid}/stat`)),
-      rssMB: Math.round(kB('VmRSS') / 1024),
-      peakRssMB: Math.round(kB('VmHWM') / 1024),
-      writtenBytes: Number(/^write_bytes: (\d+)/m.exec(this.#proc('io'))?.[1] ?? 0),
-    }
+    return usageOf(this.pid)
   }
 
   /** CPU us by thread name: where a process's time goes that no profile shows (store, garbage collection). */
   threads(): { readonly [name: string]: number } {
     const byName: { [name: string]: number } = {}
     for (const id of readdirSync(`/proc/${this.pid}/task`)) {
-      const stat = this.#proc(`task/${id}/stat`)
+      const stat = procFile(this.pid, `task/${id}/stat`)
       const name = stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')'))
       byName[name] = (byName[name] ?? 0) + cpuUsOf(stat)
     }
@@ -68,10 +60,6 @@ export class ServerProcess {
 
   resetPeak(): void {
     writeFileSync(`/proc/${this.pid}/clear_refs`, '5')
-  }
-
-  #proc(file: string): string {
-    return readFileSync(`/proc/${this.pid}/${file}`, 'utf8')
   }
 
   async get<T>(path: string): Promise<T> {
@@ -115,6 +103,21 @@ export class ServerProcess {
     const exited = once(this.#child, 'exit')
     this.#child.kill(signal)
     await exited
+  }
+}
+
+const procFile = (pid: number, file: string): string => readFileSync(`/proc/${pid}/${file}`, 'utf8')
+
+/** Of any process of ours. */
+export function usageOf(pid: number): Usage {
+  const status = procFile(pid, 'status')
+  const kB = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? 0)
+  return {
+    cpuUs: cpuUsOf(procFile(pid, 'stat')),
+    mainCpuUs: cpuUsOf(procFile(pid, `task/${pid}/stat`)),
+    rssMB: Math.round(kB('VmRSS') / 1024),
+    peakRssMB: Math.round(kB('VmHWM') / 1024),
+    writtenBytes: Number(/^write_bytes: (\d+)/m.exec(procFile(pid, 'io'))?.[1] ?? 0),
   }
 }
 

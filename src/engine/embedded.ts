@@ -238,7 +238,8 @@ export class EmbeddedEngine implements Engine {
 
   /** Events are stamped here, not when their body was read: in between, time may have followed the clock. */
   #packed(events: readonly EventRecord[], stamp: number): PackedRecord[] {
-    const { limits } = this.#ports
+    const { limits, events: log } = this.#ports
+    const maxBytes = log.maxRecordBytes ?? Number.POSITIVE_INFINITY
     const touched = new Set<number>()
     const records: PackedRecord[] = []
     const close = (partition: number, pack: Pack): void => {
@@ -247,11 +248,12 @@ export class EmbeddedEngine implements Engine {
     for (const e of events) {
       const partition = homeOf(e.identifiers[0]?.key ?? '', limits.partitions)
       const pack = must(this.#packs[partition], `there is a partition ${partition}`)
-      // A position has no room for more events of one record.
-      if (pack.count === EVENTS_PER_RECORD) close(partition, pack)
-      touched.add(partition)
       encodeEvent(e, this.#w.reset(), stamp)
-      pack.add(this.#w.view())
+      const bytes = this.#w.view()
+      // A position has no room for more events of one record.
+      if (pack.count === EVENTS_PER_RECORD || (pack.count > 0 && pack.bytes + bytes.length > maxBytes)) close(partition, pack)
+      touched.add(partition)
+      pack.add(bytes)
     }
     for (const partition of touched) close(partition, must(this.#packs[partition], 'it was touched'))
     return records

@@ -4,6 +4,8 @@ import type { LogWriter } from '../log/log.ts'
 import type { Shared } from './shared.ts'
 
 export interface EventsPort {
+  /** Events of one record have at most so many bytes, if there is more than one. Absent: as many as come. */
+  readonly maxRecordBytes?: number
   /** Resolves with the positions of these records when they are durable. */
   append(records: readonly { readonly partition: number; readonly payload: Buffer }[]): Promise<readonly number[]>
   /** By partition, one past the last record that anybody was told of by the time of the call. */

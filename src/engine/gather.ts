@@ -4,6 +4,7 @@
 // 1. Inputs keep the order of their source. Timers due by the partition's `now` come before anything else.
 // 2. A clock record ends the batch: what it makes due fires before the next event is read.
 // 3. With inputs drained, and only then, `now` may follow the clock (wall clock), as far as the host allows.
+// 4. What needs definitions that aren't known here yet waits, and what is behind it: another process may have heard of them first.
 import { invariant } from '../core/assert.ts'
 import { decodeEvent, restamped } from '../core/event.ts'
 import { PROFILE_KEY_BYTES, type ProfileKey } from '../core/identifier.ts'
@@ -22,7 +23,7 @@ import {
 import type { Input } from './execute.ts'
 import { decodeInput, eventOf, positionOf, recordOf } from './inputs.ts'
 import { prefixRange, profileKeyOf, timelineBefore, timerKey, timerOf } from './keys.ts'
-import { decodeProfileRow, decodeTimelineRow, InputEvent, Profile } from './profile.ts'
+import { decodeProfileRow, decodeTimelineRow, InputEvent, Profile, versionHandedOver } from './profile.ts'
 import type { TaskView } from './task-view.ts'
 
 const LAST_KEY = '\u00ff'.repeat(PROFILE_KEY_BYTES)
@@ -95,10 +96,16 @@ export class Gather {
     await this.#readEvents()
     if (limits.clock === 'wall' && queue.length === 0 && this.isDrained) this.nowAllowed = this.#task.host.allowedNow()
     const allFired = await this.#takeTimers(queue)
-    while (this.#exchange.length > 0 && queue.length < limits.batchEvents) queue.push(this.#exchange.shift() as Input)
+    while (queue.length < limits.batchEvents && this.#isKnown(this.#exchange[0])) queue.push(this.#exchange.shift() as Input)
     if (allFired || limits.clock === 'wall') this.#takeEvents(queue)
     if (queue.length < limits.batchEvents) await this.#takeFills(queue)
     if (this.#task.overgrown.size > 0) await this.#takeTrims(queue)
+  }
+
+  /** (4) */
+  #isKnown(input: Input | undefined): boolean {
+    if (input === undefined) return false
+    return versionNeeded(input) <= this.#task.definitions.version
   }
 
   // ---- events
@@ -157,7 +164,7 @@ export class Gather {
     const room = this.#task.limits.batchEvents - queue.length
     let taken = 0
     for (const input of this.#events) {
-      if (taken >= room) break
+      if (taken >= room || !this.#isKnown(input)) break
       queue.push(input)
       taken++
       if (input.kind === 'clock') break
@@ -266,4 +273,9 @@ export class Gather {
     const from = decodeTimelineRow(last[1]).record.at + 1
     return { kind: 'trim', key, through: last[0].slice(1 + key.length), count: page.length, from, oldest: from }
   }
+}
+
+function versionNeeded(input: Input): number {
+  if (input.kind === 'definitions') return input.version
+  return input.kind === 'exchange' && input.message.kind === 'handover' ? versionHandedOver(input.message.state) : 0
 }

@@ -334,6 +334,8 @@ export class Host implements HostView {
       case 'definition':
         // Told by several, it is known already.
         if (message.version > this.definitions.version) this.definitions.apply(message.version, message.change)
+        // Some may have waited for it (gather.ts 4).
+        for (const task of this.tasks.values()) task.wake()
         this.#post({ t: 'answer', id: message.id, answer: { kind: 'done' } })
         return
       case 'relayed':

@@ -26,17 +26,21 @@ const [PACK, CLOCK, DEFINITIONS] = [1, 2, 3]
 export class Pack {
   readonly #w = new Writer(2048)
   count = 0
+  /** Of its events. */
+  bytes = 0
 
   add(event: Uint8Array): void {
     if (this.count === 0) this.#w.u8(PACK)
     this.#w.bytes(event)
     this.count++
+    this.bytes += event.length
   }
 
   take(): Buffer {
     const bytes = this.#w.take()
     this.#w.reset()
     this.count = 0
+    this.bytes = 0
     return bytes
   }
 }

@@ -13,7 +13,7 @@ import { PROFILE_KEY_BYTES, type ProfileKey } from '../core/identifier.ts'
 import { decodeRoot, encodeRoot } from '../identity/codec.ts'
 import type { CarriedEvent } from '../identity/messages.ts'
 import { Root } from '../identity/root.ts'
-import { decodeState, encodeState, type SegmentState, type SplitRows } from './segment-state.ts'
+import { decodeState, encodeState, readMemberships, type SegmentState, type SplitRows } from './segment-state.ts'
 
 export interface Trait {
   /** Undefined: removed. */
@@ -372,6 +372,16 @@ export function encodeHandedOver(p: Profile): Buffer {
     for (const [suffix, value] of rows) w.varint(suffix.length).binary(suffix).bytes(value)
   }
   return w.take()
+}
+
+/** The definitions version that a handed-over profile is filled to; 0 when it was unborn. */
+export function versionHandedOver(state: Buffer): number {
+  const r = new Reader(state)
+  r.u8()
+  if (r.u8() !== BORN) return 0
+  r.binary(16)
+  readMemberships(r)
+  return r.varint()
 }
 
 export interface HandedOver {

@@ -10,6 +10,7 @@ import type { Timers } from './timers.ts'
 export interface TaskView {
   readonly partition: number
   readonly limits: TaskLimits
+  readonly definitions: { readonly version: number }
   readonly memory: Memory
   readonly timers: Timers
   readonly rows: PendingRows

@@ -28,6 +28,8 @@ const NETWORK = [
   'KafkaJSBrokerNotFound',
   'KafkaJSLockTimeout',
 ]
+/** What the client gives up by itself, without a broker's answer in it, although a cluster that starts or changes gets over it. */
+const UNSETTLED = ['KafkaJSMetadataNotLoaded', 'KafkaJSTopicMetadataNotLoaded', 'KafkaJSGroupCoordinatorNotFound']
 const TLS_CODE = /CERT|SIGNATURE|SSL|EPROTO|ALTNAME/
 const TLS_TEXT = /TLS|SSL|certificate|self-signed/i
 
@@ -63,7 +65,7 @@ export function mayPass(error: unknown): boolean {
   if (told.some((t) => LOGIN.includes(t.name) || LOGIN.includes(t.type) || t.type.endsWith('_AUTHORIZATION_FAILED'))) return false
   const type = told.find((t) => t.type !== '')?.type
   if (type !== undefined) return PASSING.has(type)
-  return told.some((t) => NETWORK.includes(t.name) || t.name === 'KafkaJSMetadataNotLoaded' || t.name === 'KafkaJSTopicMetadataNotLoaded')
+  return told.some((t) => NETWORK.includes(t.name) || UNSETTLED.includes(t.name))
 }
 
 /** Answers of brokers that move on by themselves: elections, starts, shortages. */

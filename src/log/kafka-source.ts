@@ -24,7 +24,7 @@ export interface KafkaSourceOptions {
   readonly sessionMs?: number
 }
 
-const SESSION_MS = 10_000
+const SESSION_MS = 6000
 const REBALANCE_MS = 30_000
 const HEARTBEAT_MS = 1000
 /** A poll waits so long at the brokers: a change of the group is noticed at the latest then. */

@@ -106,7 +106,7 @@ export interface PartitionStatus {
   readonly partition: number
   /** `moving`: in a cluster, nobody answers for it right now; the rest is as it was told last. */
   readonly state: 'starting' | 'running' | 'stopped' | 'moving'
-  /** In a cluster, the process that runs it. */
+  /** In a cluster, the process that runs it, or is to. */
   readonly owner?: string
   readonly position: number
   readonly end: number

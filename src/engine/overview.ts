@@ -42,8 +42,14 @@ export class Overview {
     const heard = new Set(facts.map(({ partition }) => partition))
     return Array.from({ length: partitions }, (_, p) => {
       const told = this.#last.get(p) ?? unknown(p)
-      return heard.has(p) ? told : { ...told, phase: 'moving' }
+      return heard.has(p) ? told : this.#moving(told)
     })
+  }
+
+  /** As it was told last; its owner is who is to have it. */
+  #moving({ owner: _, ...told }: Told): Told {
+    const next = this.#ports.cluster?.directory.ownerOf(told.partition)
+    return { ...told, phase: 'moving', ...(next ? { owner: next.name } : {}) }
   }
 
   members(): { name: string; address: string; partitions: readonly number[]; silent?: true }[] {

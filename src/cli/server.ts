@@ -9,8 +9,9 @@ import { systemClock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import { Namespaces } from '../core/namespace.ts'
 import type { Engine } from '../engine/engine.ts'
-import { type DirectoryOptions, openDirectory } from '../engine/open.ts'
+import type { DirectoryOptions } from '../engine/open.ts'
 import { Sources } from '../intake/sources.ts'
+import { openEngine } from './open-engine.ts'
 
 /** Raised when the bytes of identifier or profile keys change. */
 const KEY_ENCODING = 1
@@ -35,7 +36,7 @@ export async function openServer(config: Config, { version, fatal }: ServerOptio
   const log = pino({ level: config.logLevel }, pino.destination({ dest: STDERR, sync: true }))
   const namespaces = new Namespaces(config.identity)
   const sources = sourcesOf(config, namespaces, log)
-  const engine = await openDirectory({
+  const { engine, listening } = await openEngine(config, {
     ...engineOptions(config, namespaces),
     stopped: (partition, reason) => log.error({ partition, reason }, 'a partition has stopped'),
     alarm: (message) => log.error(message),
@@ -50,6 +51,7 @@ export async function openServer(config: Config, { version, fatal }: ServerOptio
   try {
     const url = await listen(api, config)
     log.info({ url, dataDir: config.dataDir, partitions: config.partitions, hosts: config.hosts, clock: config.clock, version }, 'started')
+    await listening(url)
     sources.start(engine)
     return { url, log, close: () => close(parts) }
   } catch (error) {

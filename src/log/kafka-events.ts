@@ -61,6 +61,8 @@ export class KafkaEvents implements PartitionReader {
     while (this.#tails.get(partition) === tail) {
       try {
         this.#reached(tail, must((await this.#options.log.ends())[partition], 'each partition has an end'))
+        // Whoever has read everything reads no more before it is told that there is something.
+        if (this.#tails.get(partition) === tail) this.#beginAt(tail, tail.end)
         return
       } catch (error) {
         this.#options.troubled(error as Error)

@@ -11,13 +11,13 @@
 // 2. Only replicated records are read (log.ts 2), and a record that was read stays (log.ts 3) as far as the cluster's replicas do:
 //    `unclean.leader.election.enable` is off for these topics.
 import { invariant, must } from '../core/assert.ts'
-import type { Clock } from '../core/clock.ts'
+import { type Clock, sleep } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { SharedLog } from './claimed.ts'
 import { KafkaAppender } from './kafka-appender.ts'
 import { KafkaLink, withAdmin } from './kafka-client.ts'
 import { packValue, unpackValue } from './kafka-pack.ts'
-import { type KafkaCursor, KafkaReader, type KafkaRecord } from './kafka-reader.ts'
+import { type KafkaCursor, type KafkaPage, KafkaReader, type KafkaReadLimits, type KafkaRecord } from './kafka-reader.ts'
 import type { KafkaSettings } from './kafka-settings.ts'
 import { type TopicKind, topicName } from './kafka-topics.ts'
 import type { PartitionReader, PartitionWriter, ReadLimits } from './log.ts'
@@ -34,6 +34,9 @@ export interface KafkaLogOptions {
 }
 
 const GIVE_UP_MS = 30_000
+/** A question for offsets is asked again for so long. */
+const ASK_GIVE_UP_MS = 10_000
+const ASK_RETRY_MS = 100
 
 export class KafkaLog {
   readonly partitions: number
@@ -121,14 +124,16 @@ export class KafkaLog {
   async #offsets(which: 'first' | 'end'): Promise<number[]> {
     const all = Array.from({ length: this.partitions }, (_, p) => p)
     const ask = (): Promise<Map<number, number>> => this.#behind.offsets(this.topic, all, which)
-    try {
-      const found = await ask().catch(async (error) => {
-        if (!(await this.#behind.heal(error))) throw error
-        return ask()
-      })
-      return all.map((p) => must(found.get(p), 'every partition is answered'))
-    } catch (error) {
-      throw this.#behind.explained(error, `asking for offsets of ${this.topic}`)
+    const { clock } = this.#options
+    // Who leads a partition that was just made, or has moved, takes a while to be known everywhere.
+    for (const giveUpAt = clock.monotonicMs() + ASK_GIVE_UP_MS; ; await sleep(clock, ASK_RETRY_MS)) {
+      try {
+        const found = await ask()
+        return all.map((p) => must(found.get(p), 'every partition is answered'))
+      } catch (error) {
+        const mayPass = await this.#behind.heal(error)
+        if (!mayPass || clock.monotonicMs() > giveUpAt) throw this.#behind.explained(error, `asking for offsets of ${this.topic}`)
+      }
     }
   }
 
@@ -143,14 +148,23 @@ export class KafkaLog {
     })
   }
 
-  /** One partition for a claimed journal. Closing it leaves the log open. */
+  /** One partition for a claimed journal, or for whoever else shares it; closing it leaves the log open. Reads at the same time are answered. */
   shared(partition: number): SharedLog {
     const cursor = this.cursor(partition)
     return {
       first: async () => must((await this.firsts())[partition], `partition ${partition} of ${this.partitions}`),
       append: async (payload) => void (await this.append(partition, payload)),
-      read: (from, limits) => cursor.read(from, limits),
+      read: (from, limits) => (cursor.isReading ? this.#readOnce(partition, from, limits) : cursor.read(from, limits)),
       close: async () => cursor.close(),
+    }
+  }
+
+  async #readOnce(partition: number, from: number, limits: KafkaReadLimits): Promise<KafkaPage> {
+    const cursor = this.cursor(partition)
+    try {
+      return await cursor.read(from, limits)
+    } finally {
+      cursor.close()
     }
   }
 

@@ -211,6 +211,11 @@ export class KafkaCursor {
     this.partition = partition
   }
 
+  /** True while a page is being read: another read needs another cursor. */
+  get isReading(): boolean {
+    return this.#isBusy
+  }
+
   /** True while it may read ahead (4). */
   get isHungry(): boolean {
     return this.#bytes < BUFFER_BYTES

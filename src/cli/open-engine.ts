@@ -1,0 +1,31 @@
+// Opens the engine that a configuration asks for: on files of this process, or on the topics of a cluster. Owns the choice.
+import type { Config } from '../config.ts'
+import { systemClock } from '../core/clock.ts'
+import type { Engine } from '../engine/engine.ts'
+import { type DirectoryOptions, openDirectory } from '../engine/open.ts'
+import { httpPeers } from '../engine/remote.ts'
+
+/** What another process may take beyond the time for which it is to wait. */
+const ASK_MS = 5000
+
+export interface OpenedEngine {
+  readonly engine: Engine
+  /** The server listens at this address: other processes may ask it now. */
+  listening(address: string): Promise<void>
+}
+
+export async function openEngine(config: Config, options: DirectoryOptions): Promise<OpenedEngine> {
+  const { kafka } = config
+  if (!kafka) return { engine: await openDirectory(options), listening: async () => undefined }
+  // Loaded only where there is a cluster.
+  const { openKafka } = await import('../engine/open-kafka.ts')
+  const { engine, join } = await openKafka({
+    ...options,
+    kafka,
+    outputs: { formats: kafka.outputs, ...(kafka.outputs.registry ? { registry: kafka.outputs.registry } : {}) },
+    replicas: kafka.replicas,
+    sessionMs: kafka.sessionTimeoutMs,
+    connect: httpPeers({ secret: kafka.secret ?? '', clock: systemClock, timeoutMs: config.positionWaitMs + ASK_MS }),
+  })
+  return { engine, listening: (address) => join(kafka.advertise ?? address) }
+}

@@ -76,6 +76,8 @@ export class Source {
   #pauseMs = FIRST_PAUSE_MS
   #counts = { records: 0, events: 0, rejected: 0, empty: 0, failures: 0 }
   #places: readonly Place[] = []
+  /** Where each partition goes on, since this member joined: newer than what the group said. */
+  readonly #taken = new Map<string, number>()
   #lastError: SourceFacts['lastError']
   #ran: Promise<void> | undefined
   #cancel = (): void => {}
@@ -97,7 +99,7 @@ export class Source {
 
   facts(): SourceFacts {
     const { name, topics } = this.#options
-    const partitions = this.#places.map((place) => ({ ...place, lag: Math.max(0, place.end - place.next) }))
+    const partitions = this.#places.map((place) => this.#placeNow(place))
     return {
       name,
       topics,
@@ -107,6 +109,12 @@ export class Source {
       partitions,
       ...(this.#lastError ? { lastError: this.#lastError } : {}),
     }
+  }
+
+  #placeNow({ topic, partition, next: said, end: seen }: Place): Place & { lag: number } {
+    const next = Math.max(said, this.#taken.get(`${topic}/${partition}`) ?? 0)
+    const end = Math.max(seen, next)
+    return { topic, partition, next, end, lag: end - next }
   }
 
   #state(): SourceState {
@@ -150,6 +158,7 @@ export class Source {
     const { name, log, topics } = this.#options
     if (!this.#isJoined) log.info({ source: name, topics }, 'the source reads')
     this.#isJoined = true
+    this.#taken.clear()
     void this.#look()
   }
 
@@ -181,7 +190,9 @@ export class Source {
       if (events.length + rejected.length > 0 && !(await this.#persist(turn, () => this.#ingest(taken)))) return
       this.#count(records.length, taken)
       this.#pauseMs = FIRST_PAUSE_MS
-      await turn.done((records.at(-1)?.offset ?? -1) + 1)
+      const next = (records.at(-1)?.offset ?? -1) + 1
+      this.#taken.set(`${batch.topic}/${batch.partition}`, next)
+      await turn.done(next)
     }
   }
 

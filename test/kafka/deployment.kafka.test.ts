@@ -1,0 +1,135 @@
+// The whole product on a real broker: processes that share partitions, join, leave, are killed and stand still, while messages come in.
+// A verifier compares what was accepted with what came out: nothing lost, nothing twice, repeats only with equal ids.
+import { randomUUID } from 'node:crypto'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { Transition } from '../../src/core/transition.ts'
+import { pick, type Random, seeded, shuffled } from '../identity/random.ts'
+import { pause } from '../process/server.ts'
+import { Deployment, SESSION_MS } from './deployment.ts'
+
+const PARTITIONS = 8
+const USERS = 60
+const MOST = 8
+
+let deployment: Deployment
+beforeEach(() => {
+  deployment = new Deployment({ prefix: `test-${randomUUID()}`, partitions: PARTITIONS })
+})
+afterEach(() => deployment.close())
+
+interface Message {
+  readonly type: string
+  readonly messageId: string
+  readonly [key: string]: unknown
+}
+
+const purchasesOf = (user: number): number => (user % MOST) + 1
+
+/** Each user buys a known number of times, under any of three identifiers, which are linked before, in between or afterwards. */
+function story(random: Random): Message[] {
+  const messages: Message[] = []
+  for (let user = 0; user < USERS; user++) {
+    const names = [{ userId: `u${user}` }, { anonymousId: `a${user}` }, { anonymousId: `b${user}` }]
+    for (let i = 0; i < purchasesOf(user); i++)
+      messages.push({ type: 'track', event: 'Bought', messageId: `t${user}-${i}`, ...pick(random, names) })
+    for (const anonymousId of [`a${user}`, `b${user}`])
+      messages.push({ type: 'identify', messageId: `i-${anonymousId}`, userId: `u${user}`, anonymousId })
+  }
+  return shuffled(random, messages)
+}
+
+async function defineSegments(): Promise<void> {
+  for (let n = 1; n <= MOST; n++)
+    await deployment.ask(`/v1/segments/at-least-${n}`, { method: 'PUT', body: { where: { event: 'Bought', count: { gte: n } } } })
+}
+
+/** Sends all, from several clients, `perSecond` at most; each until it is accepted. */
+async function sendAll(messages: readonly Message[], perSecond: number): Promise<void> {
+  const queue = [...messages]
+  const clients = Array.from({ length: 4 }, async () => {
+    for (let message = queue.shift(); message; message = queue.shift()) {
+      const begun = performance.now()
+      await deployment.ask('/v1/batch', { method: 'POST', body: { batch: [message] } })
+      await pause(Math.max(0, 4000 / perSecond - (performance.now() - begun)))
+    }
+  })
+  await Promise.all(clients)
+}
+
+/** Repeats are equal, each segment of a profile has its numbers without gaps, entries and exits alternate. Returns who is in what. */
+function verified(transitions: readonly Transition[]): Map<string, Set<string>> {
+  const byId = new Map<string, Transition>()
+  for (const t of transitions) {
+    const known = byId.get(t.id)
+    if (known) expect(t).toEqual(known)
+    byId.set(t.id, t)
+  }
+  const bySubject = Map.groupBy(byId.values(), (t) => `${t.profile} ${t.segment}`)
+  const members = new Map<string, Set<string>>()
+  for (const list of bySubject.values()) {
+    list.sort((a, b) => a.seq - b.seq)
+    expect(list.map((t) => t.seq)).toEqual(list.map((_, i) => i + 1))
+    expect(list.map((t) => t.transition)).toEqual(list.map((_, i) => (i % 2 === 0 ? 'entered' : 'exited')))
+    const last = list.at(-1)
+    if (last?.transition !== 'entered') continue
+    const segments = members.get(last.profile) ?? new Set()
+    members.set(last.profile, segments.add(last.segment))
+  }
+  return members
+}
+
+/** What every user has to be in, by the profile and by the transitions. */
+async function verify(): Promise<void> {
+  await deployment.ask('/v1/admin/settle', { method: 'POST' })
+  const members = verified(await deployment.transitions())
+  for (let user = 0; user < USERS; user++) {
+    const profile = await deployment.ask<{ id: string; segments: string[] }>(`/v1/profiles/user_id:u${user}`)
+    const expected = Array.from({ length: purchasesOf(user) }, (_, i) => `at-least-${i + 1}`)
+    expect(profile.segments.toSorted()).toEqual(expected)
+    expect([...(members.get(profile.id) ?? [])].sort()).toEqual(expected)
+    members.delete(profile.id)
+  }
+  // Profiles that were merged into others are in nothing.
+  expect([...members]).toEqual([])
+}
+
+test('one process: killed with -9, it goes on, with its disk and without', { timeout: 120_000 }, async () => {
+  const messages = story(seeded(1))
+  const third = Math.floor(messages.length / 3)
+  await deployment.start('a')
+  await defineSegments()
+  await sendAll(messages.slice(0, third), 400)
+  await deployment.end('a', 'SIGKILL')
+  await deployment.start('a')
+  await sendAll(messages.slice(third, 2 * third), 400)
+  await deployment.end('a', 'SIGKILL')
+  deployment.loseDisk('a')
+  await deployment.start('a')
+  await sendAll(messages.slice(2 * third), 400)
+  await verify()
+})
+
+test('processes join, leave, are killed and stand still: nothing is lost, nothing counts twice', { timeout: 180_000 }, async () => {
+  await deployment.start('a')
+  await deployment.start('b')
+  await defineSegments()
+  const sending = sendAll(story(seeded(2)), 12)
+  await pause(3000)
+  await deployment.start('c')
+  await pause(3000)
+  await deployment.end('b', 'SIGKILL')
+  await pause(SESSION_MS + 2000)
+  await deployment.start('b')
+  await pause(3000)
+  deployment.signal('a', 'SIGSTOP')
+  await pause(SESSION_MS + 3000)
+  deployment.signal('a', 'SIGCONT')
+  await pause(4000)
+  await deployment.end('c', 'SIGTERM')
+  await pause(3000)
+  await deployment.end('b', 'SIGKILL')
+  deployment.loseDisk('b')
+  await deployment.start('b')
+  await sending
+  await verify()
+})

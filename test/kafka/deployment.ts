@@ -1,0 +1,107 @@
+// Real servers that form one deployment on a broker: started, killed, stopped, asked; and clients that send a message to whichever
+// answers, again and again with the same id, until one has accepted it.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { inject } from 'vitest'
+import type { Transition } from '../../src/core/transition.ts'
+import { pause, ServerProcess } from '../process/server.ts'
+
+export const SESSION_MS = 3000
+const REQUEST_MS = 8000
+const RETRY_MS = 100
+
+export interface DeploymentOptions {
+  readonly prefix: string
+  readonly partitions: number
+  readonly flags?: readonly string[]
+}
+
+export class Deployment {
+  readonly #options: DeploymentOptions
+  readonly #root = mkdtempSync(join(tmpdir(), 'tributary-deployment-'))
+  readonly #servers = new Map<string, ServerProcess>()
+  #next = 0
+
+  constructor(options: DeploymentOptions) {
+    this.#options = options
+  }
+
+  async start(name: string): Promise<void> {
+    const { prefix, partitions, flags = [] } = this.#options
+    const kafka = JSON.stringify({ brokers: [inject('kafka')], prefix, sessionTimeoutMs: SESSION_MS })
+    const argv = ['--partitions', String(partitions), '--kafka', kafka, ...flags]
+    this.#servers.set(name, await new ServerProcess(join(this.#root, name), argv).listening())
+  }
+
+  async end(name: string, signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    const server = this.#of(name)
+    this.#servers.delete(name)
+    await server.end(signal)
+  }
+
+  /** SIGSTOP or SIGCONT. */
+  signal(name: string, signal: 'SIGSTOP' | 'SIGCONT'): void {
+    process.kill(this.#of(name).pid, signal)
+  }
+
+  loseDisk(name: string): void {
+    rmSync(join(this.#root, name), { recursive: true })
+  }
+
+  get names(): string[] {
+    return [...this.#servers.keys()]
+  }
+
+  /** What they wrote to stderr. */
+  errors(): string {
+    return [...this.#servers].map(([name, server]) => `${name}: ${server.err}`).join('\n')
+  }
+
+  #of(name: string): ServerProcess {
+    const server = this.#servers.get(name)
+    if (!server) throw new Error(`${name} does not run`)
+    return server
+  }
+
+  /** Asks the servers in turn until one answers with success. */
+  async ask<T>(path: string, init: { method?: string; body?: unknown } = {}): Promise<T> {
+    for (;;) {
+      const servers = [...this.#servers.values()]
+      const server = servers[this.#next++ % Math.max(1, servers.length)]
+      const reply = server && (await this.#once(server, path, init))
+      if (reply?.ok) return (await reply.json()) as T
+      if (reply && reply.status < 500 && reply.status !== 429) throw new Error(`${path}: ${reply.status} ${await reply.text()}`)
+      await pause(RETRY_MS)
+    }
+  }
+
+  async #once(
+    server: ServerProcess,
+    path: string,
+    { method = 'GET', body }: { method?: string; body?: unknown },
+  ): Promise<Response | undefined> {
+    const content = body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
+    const signal = AbortSignal.timeout(REQUEST_MS)
+    return fetch(server.url + path, { method, ...content, signal }).catch(() => undefined)
+  }
+
+  /** Every transition of the topic, repeats included. */
+  async transitions(): Promise<Transition[]> {
+    const all: Transition[] = []
+    for (let after = ''; ; ) {
+      const page = await this.ask<{ items: Transition[]; next?: string }>(`/v1/transitions?limit=1000${after}`)
+      all.push(...page.items)
+      if (page.next === undefined || page.items.length === 0) return all
+      after = `&after=${encodeURIComponent(page.next)}`
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const name of this.names) {
+      process.kill(this.#of(name).pid, 'SIGCONT')
+      await this.end(name, 'SIGKILL')
+    }
+    rmSync(this.#root, { recursive: true, force: true })
+  }
+}

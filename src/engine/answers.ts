@@ -21,9 +21,9 @@ export function coversAll(answers: readonly { readonly of: Owned }[], partitions
   return owned.length === partitions && new Set(owned).size === partitions
 }
 
-/** Equal for two rounds of answers by the same owners, between which no message moved. */
+/** Equal for two rounds of clean answers by the same owners, between which nothing moved (watches.ts 1). */
 export function stateOf(answers: readonly (Answer & { kind: 'clean' })[]): string {
-  return answers.map((answer) => `${answer.received}:${claimsOf([answer])}`).join('|')
+  return answers.map((answer) => `${answer.moved}:${claimsOf([answer])}`).join('|')
 }
 
 /** Who answered, as a text. */
@@ -46,7 +46,7 @@ function both(sum: Answer, next: Answer, i: number): Answer {
   if (sum.kind === 'preview' && next.kind === 'preview')
     return { ...sum, size: sum.size + next.size, total: sum.total + next.total, of: [...sum.of, ...next.of] }
   if (sum.kind === 'clean' && next.kind === 'clean')
-    return { ...sum, clean: sum.clean && next.clean, received: sum.received + next.received, of: [...sum.of, ...next.of] }
+    return { ...sum, clean: sum.clean && next.clean, moved: sum.moved + next.moved, of: [...sum.of, ...next.of] }
   if (sum.kind === 'done' && next.kind === 'done') return sum
   throw new TypeError(`hosts answered ${sum.kind} and ${next.kind}`)
 }

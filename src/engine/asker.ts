@@ -1,8 +1,8 @@
 // Asks partitions, wherever they run: hosts of this process and, in a cluster, other processes. Owns the finding of whoever answers for
 // a partition now, the waiting while partitions move, and what "finished" means over all of them.
 //
-// 1. "Finished" over several hosts takes two equal clean answers with nothing moved between them; over one host, one. In a cluster each
-//    partition must have been answered for, once, under the same claim both times.
+// 1. "Finished" over several hosts takes two clean answers of each with nothing moved between them (watches.ts); over one host, one. In a
+//    cluster each partition must have been answered for, once, under the same claim both times.
 // 2. Whoever is asked for a partition that it doesn't run says `partition_moving`: then the directory is looked into again, until a
 //    partition has been on its way for longer than a read may take.
 // 3. A sum over all partitions has each of them once, or there is no answer.
@@ -32,6 +32,8 @@ export interface Known {
 const PAUSE_MS = 2
 const LONGEST_PAUSE_MS = 50
 
+type Watching = Question & { readonly kind: 'isFinished' }
+
 interface Clean {
   readonly state: string
   readonly claims: string
@@ -44,6 +46,7 @@ export class Asker {
   readonly #links: Links
   readonly #clock: Clock
   readonly #peers = new Map<string, Peer>()
+  #watches = 0
   #isClosed = false
 
   constructor(ports: AskerPorts) {
@@ -160,30 +163,35 @@ export class Asker {
 
   /** Resolves when everything before `ends`, and all that it set off, is applied; in a cluster it gives up when aborted. */
   finished(ends: Ends, signal?: AbortSignal): Promise<void> {
+    const watch = this.#watch(ends)
     return this.#links.unlessStopped(async () => {
-      if (this.#ports.cluster) await this.#poll(() => this.#cleanTwice(ends), signal)
-      else await this.#finishHere(ends)
+      if (this.#ports.cluster) await this.#poll(() => this.#cleanTwice(watch), signal)
+      else await this.#finishHere(watch)
     })
   }
 
-  async #finishHere(ends: Ends): Promise<void> {
-    await this.#askAll({ kind: 'finished', ends }, 'done')
-    if (this.#links.hosts > 1) await this.#poll(() => this.#cleanTwice(ends))
+  #watch(ends: Ends): Watching {
+    return { kind: 'isFinished', ends, watch: `${this.#ports.cluster?.name ?? ''} ${++this.#watches}` }
+  }
+
+  async #finishHere(watch: Watching): Promise<void> {
+    await this.#askAll({ kind: 'finished', ends: watch.ends }, 'done')
+    if (this.#links.hosts > 1) await this.#poll(() => this.#cleanTwice(watch))
   }
 
   /** (1) */
-  async #cleanTwice(ends: Ends): Promise<Clean | undefined> {
-    let before = await this.#clean(ends)
+  async #cleanTwice(watch: Watching): Promise<Clean | undefined> {
+    let before = await this.#clean(watch)
     while (before && !before.isOne && !this.#links.hasStopped) {
-      const again = await this.#clean(ends)
+      const again = await this.#clean(watch)
       if (again?.state === before.state) return again
       before = again
     }
     return before
   }
 
-  async #clean(ends: Ends): Promise<Clean | undefined> {
-    const answers = await this.#askAll({ kind: 'isFinished', ends }, 'clean')
+  async #clean(watch: Watching): Promise<Clean | undefined> {
+    const answers = await this.#askAll(watch, 'clean')
     this.#mustCover(answers)
     if (!answers.every(({ clean }) => clean)) return undefined
     const owners = answers.filter(({ of }) => of.length > 0)
@@ -193,22 +201,27 @@ export class Asker {
   /** Finished, and relayed; with `now`, also every flip due by then. */
   settled(ends: Ends, now?: number): Promise<void> {
     const question: Question = { kind: 'settled', ends, ...(now === undefined ? {} : { now }) }
+    const watch = this.#watch(ends)
     return this.#links.unlessStopped(async () => {
-      if (this.#ports.cluster) await this.#poll(() => this.#settledOnce(question, ends))
+      if (this.#ports.cluster) await this.#poll(() => this.#settledOnce(question, watch))
       else {
-        await this.#finishHere(ends)
+        await this.#finishHere(watch)
         await this.#askAll(question, 'settled')
-        if (this.#links.hosts > 1) await this.#poll(() => this.#cleanTwice(ends))
+        if (this.#links.hosts > 1) await this.#poll(() => this.#cleanTwice(watch))
       }
     })
   }
 
   /** The same owners were settled and are clean. */
-  async #settledOnce(question: Question, ends: Ends): Promise<true | undefined> {
-    if (!(await this.#cleanTwice(ends))) return undefined
-    const answers = await this.#askAll(question, 'settled')
+  async #settledOnce(question: Question, watch: Watching): Promise<true | undefined> {
+    if (!(await this.#cleanTwice(watch))) return undefined
+    // That may take longer than an answer does: it goes on there, and is asked for again as long as all of them answer at all.
+    const answers = await this.#askAll(question, 'settled').catch((error: unknown) => {
+      if (!isMoving(error)) throw error
+    })
+    if (!answers) return undefined
     this.#mustCover(answers)
-    const clean = await this.#cleanTwice(ends)
+    const clean = await this.#cleanTwice(watch)
     return clean?.claims === claimsOf(answers) ? true : undefined
   }
 

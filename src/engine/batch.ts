@@ -1,6 +1,6 @@
 // What executing one batch yields: changed rows and outputs, collected until the commit. Owns nothing after that.
 import type { IdentifierKey, ProfileKey } from '../core/identifier.ts'
-import type { CauseRef } from '../identity/messages.ts'
+import type { CauseRef, IdentityMessage } from '../identity/messages.ts'
 import type { Leaf } from '../identity/root.ts'
 import type { RowBlock } from '../state/row-block.ts'
 import { JsonBlock, TransitionBlock } from './outbox.ts'
@@ -26,6 +26,8 @@ export class Batch {
   readonly merges = new JsonBlock()
   readonly deadLetters = new JsonBlock()
   readonly sent: Sent[] = []
+  /** Exchange messages that were taken in. */
+  readonly taken: IdentityMessage[] = []
   /** Message hashes of the events that this batch counted. */
   readonly seen = new Set<string>()
   /** Profiles whose whole timeline is in memory; given up at the end of the batch. */

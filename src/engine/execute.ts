@@ -140,6 +140,7 @@ export class Executor implements Context {
       case 'exchange':
         invariant(input.seq === (state.marks[input.origin] ?? 0) + 1, 'exchange messages of one origin come without gaps')
         state.marks[input.origin] = input.seq
+        batch.taken.push(input.message)
         if (input.origin === this.#s.partition) this.#arrived(addressOf(input.message))
         this.#deliver(input.message)
         return

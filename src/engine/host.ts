@@ -21,9 +21,10 @@ import type { HostJournal } from './journal-port.ts'
 import { together } from './opened.ts'
 import type { Stream } from './outbox.ts'
 import { answer } from './query.ts'
-import type { Answer, Question } from './questions.ts'
+import type { Answer, Ends, Question } from './questions.ts'
 import type { Shared } from './shared.ts'
 import { Task, type TaskHost } from './task.ts'
+import { Watches } from './watches.ts'
 
 export type ToHost =
   | { readonly t: 'synced'; readonly ordinal: number }
@@ -112,8 +113,7 @@ export class Host implements HostView {
   #closing = false
   #stopTicks: (() => void)[] = []
   #cutting: Promise<void> = Promise.resolve()
-  /** Messages that came from other hosts, ever: two equal answers around a question mean that nothing moved between them. */
-  received = 0
+  readonly #watches = new Watches()
 
   constructor(ports: HostPorts, post: (message: FromHost) => void) {
     this.ports = ports
@@ -191,7 +191,6 @@ export class Host implements HostView {
         if (!task) return 'absent'
         const expected = task.expected(origin)
         if (seq !== expected) return seq < expected ? 'repeat' : 'gap'
-        if (!running(origin)) this.received++
         task.receive(origin, seq, Buffer.from(bytes))
         return 'taken'
       },
@@ -231,6 +230,7 @@ export class Host implements HostView {
         shared.committed(partition, recordOf(input))
         this.#checkWaiting()
       },
+      tookIn: (messages) => this.#watches.committed(messages),
       idle: (partition) => this.#idle(partition),
       stopped: (partition, reason) => {
         if (isFenced(reason) && this.#moves.hasLost(partition)) {
@@ -343,7 +343,6 @@ export class Host implements HostView {
         this.#checkWaiting()
         return
       case 'exchange':
-        this.received++
         this.tasks.get(message.target)?.receive(message.origin, message.seq, Buffer.from(message.bytes))
         return
       case 'confirm':
@@ -406,6 +405,10 @@ export class Host implements HostView {
   /** A log or store can't be read: nothing here can go on. */
   #failed(error: Error): void {
     for (const partition of this.ports.partitions) this.#post({ t: 'stopped', partition, reason: failureOf(error).message })
+  }
+
+  moved(watch: string, ends: Ends): number {
+    return this.#watches.count(watch, ends, this.ports.clock.monotonicMs())
   }
 
   eventsEnd(partition: number): number {

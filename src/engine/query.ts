@@ -33,7 +33,7 @@ export async function answer(host: HostView, q: Question): Promise<Answer> {
       await host.until(() => isFinished(host, q.ends))
       return { kind: 'done' }
     case 'isFinished':
-      return { kind: 'clean', clean: isFinished(host, q.ends), received: host.received, of: ownedOf(host.tasks.values()) }
+      return clean(host, q)
     case 'settled':
       return settled(host, q.ends, q.now)
     case 'status':
@@ -205,6 +205,15 @@ function isFinished(host: HostView, ends: Ends): boolean {
     }
   }
   return true
+}
+
+function clean(host: HostView, { ends, watch }: Question & { kind: 'isFinished' }): Answer {
+  // Once one of them has stopped nothing gets finished: whoever waits in another process is told so.
+  for (const partition of host.tasks.keys()) taskOf(host, partition)
+  const of = ownedOf(host.tasks.values())
+  return isFinished(host, ends)
+    ? { kind: 'clean', clean: true, moved: host.moved(watch, ends), of }
+    : { kind: 'clean', clean: false, moved: 0, of }
 }
 
 async function settled(host: HostView, ends: Ends, now: number | undefined): Promise<Answer> {

@@ -24,7 +24,8 @@ export type Question =
   | { readonly kind: 'preview'; readonly where: Where }
   | { readonly kind: 'finished'; readonly ends: Ends }
   | { readonly kind: 'settled'; readonly ends: Ends; readonly now?: number }
-  | { readonly kind: 'isFinished'; readonly ends: Ends }
+  /** `watch` names who asks, and asks again. */
+  | { readonly kind: 'isFinished'; readonly ends: Ends; readonly watch: string }
   | { readonly kind: 'status' }
   /** For a process as a whole: the manual clock stands at `now`. */
   | { readonly kind: 'clock'; readonly now: number }
@@ -67,6 +68,7 @@ export type Answer =
   | { readonly kind: 'memberships'; readonly memberships: readonly (readonly [segment: number, seq: number, member: boolean])[] }
   | { readonly kind: 'members'; readonly members: readonly { key: ProfileKey; id: string; userId: string }[]; readonly more: boolean }
   | { readonly kind: 'preview'; readonly size: number; readonly total: number; readonly of: Owned }
-  | { readonly kind: 'clean'; readonly clean: boolean; readonly received: number; readonly of: Owned }
+  /** `moved`, where it is clean: equal in two answers to one watch iff nothing of what it is about has moved here in between. */
+  | { readonly kind: 'clean'; readonly clean: boolean; readonly moved: number; readonly of: Owned }
   | { readonly kind: 'settled'; readonly of: Owned }
   | { readonly kind: 'status'; readonly partitions: readonly PartitionFacts[] }

@@ -7,7 +7,7 @@
 // 1. Nothing of a body is looked at before whoever sent it has shown the secret.
 // 2. A process that can't be reached, is stopping or speaks another version doesn't answer for its partitions: `partition_moving`.
 //    A question changes nothing, so it may be asked again.
-// 3. A question is given up after its time: a status soon, one that waits for something to be done later.
+// 3. A question is given up after its time: a status soon, a look at everything late.
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { deserialize, serialize } from 'node:v8'
 import type { Clock } from '../core/clock.ts'
@@ -25,6 +25,8 @@ const MAX_ANSWER_BYTES = 272 << 20
 
 const VERSION = 1
 const STATUS_MS = 2000
+/** It looks at every profile. */
+const PREVIEW_MS = 60_000
 
 const KINDS: { readonly [kind in Question['kind']]: true } = {
   find: true,
@@ -98,7 +100,7 @@ export function httpPeers(options: HttpPeersOptions): (address: string) => Peer 
 
 async function askOver(address: string, question: Question, { secret, clock, timeoutMs }: HttpPeersOptions): Promise<Answer> {
   const aborting = new AbortController()
-  const cancel = clock.after(question.kind === 'status' ? Math.min(STATUS_MS, timeoutMs) : timeoutMs, () => aborting.abort())
+  const cancel = clock.after(patienceMs(question, timeoutMs), () => aborting.abort())
   try {
     const reply = await fetch(new URL(QUESTIONS_PATH, address), {
       method: 'POST',
@@ -118,6 +120,12 @@ async function askOver(address: string, question: Question, { secret, clock, tim
   } finally {
     cancel()
   }
+}
+
+/** (3) */
+function patienceMs({ kind }: Question, timeoutMs: number): number {
+  if (kind === 'status') return Math.min(STATUS_MS, timeoutMs)
+  return kind === 'preview' ? Math.max(PREVIEW_MS, timeoutMs) : timeoutMs
 }
 
 async function bodyOf(reply: Response): Promise<Buffer> {

@@ -55,6 +55,8 @@ export interface TaskHost {
   /** Tells the origin that everything up to `seq` is durable here. */
   confirm(origin: number, target: number, seq: number): void
   committed(partition: number, input: number, stamp: number): void
+  /** Is told, before anything else follows from it, of exchange messages that a durable commit has taken in. */
+  tookIn(messages: readonly IdentityMessage[]): void
   /** The task has nothing to do until it is woken. */
   idle(partition: number): void
   stopped(partition: number, reason: Error): void
@@ -493,6 +495,7 @@ export class Task implements TaskView {
       this.#inFlight = undefined
       this.#openBefore.delete(n)
       this.#answerAwaiting()
+      if (batch.taken.length > 0) this.#host.tookIn(batch.taken)
       this.timers.committed(n)
       this.#relay.commit(commit.blocks, batch.sent, seqs)
       this.#confirm(taken)

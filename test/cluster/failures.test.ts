@@ -124,6 +124,19 @@ describe('a partition that nobody owns', () => {
   })
 })
 
+test('a partition that has stopped is told everywhere, until another process takes it over', async () => {
+  const { world, a, b } = await open({ processes: 2 })
+  await a.engine.settle()
+  b.stop(1)
+  for (const { engine } of [a, b]) await expect(engine.settle()).rejects.toMatchObject({ code: 'partition_stopped' })
+  expect((await a.engine.status()).partitions[1]).toMatchObject({ state: 'stopped', owner: b.name, reason: 'an invariant is broken' })
+  expect([await a.engine.isReady(), await b.engine.isReady()]).toEqual([true, false])
+  world.move(1, a)
+  for (const { engine } of [a, b]) await engine.settle()
+  expect([await a.engine.isReady(), await b.engine.isReady()]).toEqual([true, true])
+  expect(b.stopped).toEqual(['1: Error: an invariant is broken'])
+})
+
 describe('back-pressure', () => {
   test('is felt by every process when an owner does not keep up', async () => {
     const { world, a, b } = await open({ processes: 2 })

@@ -36,6 +36,8 @@ export interface ClusterOptions {
   readonly processes: number
   readonly partitions?: number
   readonly limits?: Partial<TaskLimits>
+  /** How long a question takes to another process and back. */
+  readonly peerTurns?: number
   /** What becomes of records of the exchange. */
   readonly exchangeFate?: () => Fate
 }
@@ -91,6 +93,11 @@ export class ClusterProcess {
     this.isDead = true
   }
 
+  /** Its task finds something wrong and stops. */
+  stop(partition: number): void {
+    must(this.#host?.tasks.get(partition), 'it runs here').fail(new Error('an invariant is broken'))
+  }
+
   synced(ordinal: number): void {
     if (this.isDead) return
     const { events, limits } = this.#cluster
@@ -136,11 +143,11 @@ export class ClusterProcess {
   }
 
   #peer(address: string): Peer {
-    const { processes } = this.#cluster
+    const { processes, peerTurns } = this.#cluster
     return {
       ask: async (question) => {
         const other = processes.find((process) => process.address === address)
-        await turns(1)
+        await turns(peerTurns)
         if (!other || other.isDead) throw new TributaryError('partition_moving', `${address} does not answer`)
         const answer = await other.engine.answer(structuredClone(question))
         if (other.isDead) throw new TributaryError('partition_moving', `${address} has hung up`)
@@ -195,6 +202,7 @@ export class Cluster {
   readonly journals: readonly UnreliableLog[]
   readonly exchange: readonly UnreliableLog[]
   readonly processes: ClusterProcess[] = []
+  readonly peerTurns: number
   readonly #outputs: Outputs
   /** By partition, the name of the process that is to own it. */
   readonly #owners = new Map<number, string>()
@@ -202,6 +210,7 @@ export class Cluster {
 
   constructor(options: ClusterOptions) {
     const partitions = options.partitions ?? 4
+    this.peerTurns = options.peerTurns ?? 1
     this.limits = limitsOf({ partitions, namespaces: this.namespaces, limits: options.limits ?? {} })
     this.events = new MemoryLog({ partitions, onSynced: (ordinal) => this.#synced(ordinal) })
     const logs = (fate?: () => Fate): UnreliableLog[] =>

@@ -25,7 +25,7 @@ afterAll(async () => {
 test('through a kill -9 of the broker, and a broker that stands still, nothing is lost and nothing is set aside', {
   timeout: 150_000,
 }, async () => {
-  const topic = await userTopic(PARTITIONS, broker.brokers)
+  const topic = await userTopic(PARTITIONS, freshSettings(broker.brokers))
   const { source, engine } = reading(topic, `test-${randomUUID()}`, { settings: freshSettings(broker.brokers) })
   for (let p = 0; p < PARTITIONS; p++) await topic.append(p, messages(1000 * p, 600))
   await until(() => engine.events.length === 1200)

@@ -1,7 +1,6 @@
 // What tests of sources share: a topic of their own with records in it, and a source that reads it.
 import { randomUUID } from 'node:crypto'
 import kafkajs, { type Message } from 'kafkajs'
-import { inject } from 'vitest'
 import { Namespaces } from '../../src/core/namespace.ts'
 import { decodeJson } from '../../src/intake/sources/formats.ts'
 import { Source, type SourceOptions } from '../../src/intake/sources/source.ts'
@@ -20,14 +19,16 @@ export interface UserTopic {
   close(): Promise<void>
 }
 
-export async function userTopic(partitions: number, brokers = inject('kafka')): Promise<UserTopic> {
+/** `compression`: how the broker packs what it keeps. */
+export async function userTopic(partitions: number, settings = freshSettings(), compression = 'producer'): Promise<UserTopic> {
   const topic = `orders-${randomUUID()}`
-  const kafka = kafkaClient(freshSettings(brokers), { name: 'test', clock })
+  const kafka = kafkaClient(settings, { name: 'test', clock })
   const admin = kafka.admin()
   const made = () => kafka.producer({ createPartitioner: kafkajs.Partitioners.DefaultPartitioner })
   let producer = made()
   await admin.connect()
-  await admin.createTopics({ topics: [{ topic, numPartitions: partitions }], waitForLeaders: true })
+  const configEntries = [{ name: 'compression.type', value: compression }]
+  await admin.createTopics({ topics: [{ topic, numPartitions: partitions, configEntries }], waitForLeaders: true })
   await producer.connect()
   return {
     topic,

@@ -1,10 +1,10 @@
 // Sources on a real broker: groups, positions, compression, members that come and go.
 import { randomUUID } from 'node:crypto'
 import kafkajs from 'kafkajs'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, inject, test } from 'vitest'
 import { MemoryEngine } from '../intake/sources/world.ts'
 import { message, messages, type Reading, reading, type UserTopic, userTopic } from './source-world.ts'
-import { until } from './world.ts'
+import { freshSettings, until } from './world.ts'
 
 const PARTITIONS = 4
 let topic: UserTopic
@@ -61,6 +61,16 @@ test('poison records, tombstones and packed batches are in nobody’s way', { ti
     { code: 'unreadable', message: { offset: 3, bytes: 0 } },
   ])
   expect(source.facts()).toMatchObject({ events: 2, rejected: 2, empty: 1 })
+})
+
+test.each(['snappy', 'lz4', 'zstd', 'gzip'])('what a broker has packed by %s is read', { timeout: 60_000 }, async (compression) => {
+  const packed = await userTopic(1, freshSettings(), compression)
+  await packed.append(0, messages(0, 1000))
+  const made = reading(packed, group)
+  open.push(made)
+  await until(() => made.engine.events.length === 1000)
+  expect(made.ids()).toEqual(Array.from({ length: 1000 }, (_, n) => `m${n}`))
+  await packed.close()
 })
 
 test('latest begins at the end once, and passes over nothing after that', { timeout: 60_000 }, async () => {
@@ -148,4 +158,29 @@ test('a topic that is not there, and a broker that is not there, are waited for 
   open.push(nobody)
   await until(() => nobody.source.facts().lastError !== undefined)
   expect(nobody.source.facts().lastError).toMatchObject({ code: 'kafka_unreachable' })
+})
+
+test('a login that is refused, and an account without rights, are shown for what they are; the right one reads', {
+  timeout: 60_000,
+}, async () => {
+  const guarded = inject('guarded')
+  const login = (account: typeof guarded.admin) => ({
+    ...freshSettings(guarded.sasl),
+    sasl: { mechanism: 'plain' as const, ...account },
+  })
+  const own = await userTopic(1, login(guarded.admin))
+  await own.append(0, [message(0)])
+  const as = (account: typeof guarded.admin): Reading => {
+    const made = reading(own, group, { settings: login(account) })
+    open.push(made)
+    return made
+  }
+  const wrong = as({ ...guarded.admin, password: 'wrong' })
+  const nobody = as(guarded.nobody)
+  await until(() => [wrong, nobody].every((r) => r.source.facts().failures > 1))
+  expect(wrong.source.facts().lastError?.code).toBe('kafka_login')
+  expect(nobody.source.facts().lastError?.code).toBe('kafka_forbidden')
+  const right = as(guarded.admin)
+  await until(() => right.engine.events.length === 1)
+  await own.close()
 })

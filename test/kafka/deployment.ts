@@ -12,7 +12,8 @@ const REQUEST_MS = 8000
 const RETRY_MS = 100
 
 export interface DeploymentOptions {
-  readonly prefix: string
+  /** Absent: each server stands alone, on files. */
+  readonly prefix?: string
   readonly partitions: number
   readonly flags?: readonly string[]
 }
@@ -30,7 +31,7 @@ export class Deployment {
   async start(name: string): Promise<void> {
     const { prefix, partitions, flags = [] } = this.#options
     const kafka = JSON.stringify({ brokers: [inject('kafka')], prefix, sessionTimeoutMs: SESSION_MS })
-    const argv = ['--partitions', String(partitions), '--kafka', kafka, ...flags]
+    const argv = ['--partitions', String(partitions), ...(prefix === undefined ? [] : ['--kafka', kafka]), ...flags]
     this.#servers.set(name, await new ServerProcess(join(this.#root, name), argv).listening())
   }
 

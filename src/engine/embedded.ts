@@ -6,14 +6,13 @@
 // 3. A definition is in the registry and known to every host before its control records are appended.
 // 4. Nothing is appended to a partition whose log lost records that were read: it would lie where nobody looks again.
 import { must } from '../core/assert.ts'
-import { Writer } from '../core/bytes.ts'
 import { TributaryError } from '../core/errors.ts'
-import { type EventRecord, encodeEvent } from '../core/event.ts'
-import { homeOf } from '../core/identifier.ts'
+import type { EventRecord } from '../core/event.ts'
 import type { Transition } from '../core/transition.ts'
 import type { Where } from '../operators/definition.ts'
 import { Asker } from './asker.ts'
 import type { DefinitionChange } from './definitions.ts'
+import type { Cluster } from './directory.ts'
 import type {
   AuditEntry,
   DeadLetter,
@@ -32,11 +31,13 @@ import type {
   SegmentView,
   TimelineEvent,
 } from './engine.ts'
-import { EVENTS_PER_RECORD, encodeClock, encodeDefinitions, Pack, positionOf } from './inputs.ts'
+import { Following } from './following.ts'
+import { encodeClock, encodeDefinitions, positionOf } from './inputs.ts'
 import { Lag } from './lag.ts'
 import { Links } from './links.ts'
 import { renderMetrics } from './metrics.ts'
 import { Overview, type Told } from './overview.ts'
+import { type PackedRecord, Packs } from './packs.ts'
 import type { EmbeddedPorts } from './ports.ts'
 import { endsOf, positionText } from './position.ts'
 import { Profiles } from './profiles.ts'
@@ -45,14 +46,6 @@ import { Registry } from './registry.ts'
 
 /** How often the events log is told what it may drop. */
 const TEND_MS = 10_000
-/** How often a process looks at the others of its cluster. */
-const LOOK_MS = 1000
-
-interface PackedRecord {
-  readonly partition: number
-  readonly count: number
-  readonly payload: Buffer
-}
 
 export class EmbeddedEngine implements Engine {
   readonly #ports: EmbeddedPorts
@@ -61,8 +54,7 @@ export class EmbeddedEngine implements Engine {
   readonly #asker: Asker
   readonly #overview: Overview
   readonly #profiles: Profiles
-  readonly #packs: Pack[]
-  readonly #w = new Writer(4096)
+  readonly #packs: Packs
   readonly #outstanding = new Map<number, number>()
   #nextIngest = 0
   #lastStamp = 0
@@ -73,9 +65,8 @@ export class EmbeddedEngine implements Engine {
   #defined: Promise<void> = Promise.resolve()
   #closing = false
   #stopTending = (): void => {}
-  #stopLooking = (): void => {}
-  /** Partitions that were behind at the last look. */
-  #unrepaired: ReadonlySet<number> = new Set()
+  /** In a cluster. */
+  #following: Following | undefined
   #nextMarkMs = 0
   #lag: Lag
 
@@ -88,7 +79,7 @@ export class EmbeddedEngine implements Engine {
     const heard = (version: number, change: DefinitionChange): void => this.#define(version, change)
     this.#registry = new Registry({ log: ports.definitions, clock, name: cluster?.name ?? '', heard })
     this.#profiles = new Profiles(this.#asker, this.#registry, ports)
-    this.#packs = Array.from({ length: partitions }, () => new Pack())
+    this.#packs = new Packs(partitions, ports.events.maxRecordBytes)
     this.#lag = new Lag(shared, partitions)
     this.#overview = new Overview({ asker: this.#asker, lag: this.#lag, partitions, cluster })
   }
@@ -96,9 +87,9 @@ export class EmbeddedEngine implements Engine {
   async open(): Promise<void> {
     const { outputs, cluster } = this.#ports
     await this.#registry.open()
-    await outputs.open(this.#registry)
+    await outputs.open(this.#registry, (partition, key) => this.#profileAt(partition, key))
     await this.#links.open(this.#registry.changes)
-    if (cluster) this.#beginFollowing()
+    if (cluster) this.#follow(cluster)
     else await this.#goOn()
     this.#tendAgain()
   }
@@ -154,39 +145,24 @@ export class EmbeddedEngine implements Engine {
 
   // ---- other processes
 
-  #beginFollowing(): void {
-    const failed = (error: Error): void => {
-      if (!this.#closing) this.#ports.fatal(error)
-    }
-    this.#registry.follow().catch(failed)
-    this.#lookAgain()
+  #follow({ directory }: Cluster): void {
+    const { clock, fatal } = this.#ports
+    this.#following = new Following({
+      clock,
+      registry: this.#registry,
+      overview: this.#overview,
+      self: () => directory.self,
+      seen: (partitions) => this.#seen(partitions),
+      append: (partitions, payload) => this.#appendTo(partitions, payload),
+      failed: fatal,
+    })
+    this.#following.begin()
   }
 
-  /** Looks at the cluster as long as the engine is open. A failure to do so is none of the engine's: the next look may succeed. */
-  #lookAgain(): void {
-    const again = (): void => {
-      if (!this.#closing) this.#stopLooking = this.#ports.clock.after(LOOK_MS, () => this.#lookAgain())
-    }
-    this.#look().then(again, again)
-  }
-
-  async #look(): Promise<void> {
-    const facts = await this.#overview.look()
+  #seen(partitions: readonly PartitionFacts[]): number | undefined {
+    for (const f of partitions) if (f.input > f.end) this.#shortened.add(f.partition)
     this.#manualNow = Math.max(this.#manualNow, this.#overview.now)
-    for (const f of facts) if (f.input > f.end) this.#shortened.add(f.partition)
-    await this.#repair(facts.filter((f) => f.owner === this.#ports.cluster?.directory.self && f.phase === 'running'))
-  }
-
-  /** Says again to the partitions here what was not said to all: whoever was to say it may be gone. */
-  async #repair(facts: readonly PartitionFacts[]): Promise<void> {
-    const { version } = this.#registry
-    const behind = (needs: (f: PartitionFacts) => boolean): number[] => facts.filter(needs).map(({ partition }) => partition)
-    const inactive = behind((f) => f.activeVersion < version)
-    const early = this.#ports.limits.clock === 'manual' ? behind((f) => f.now < this.#manualNow) : []
-    // What is under way may have got there by the next look.
-    if (inactive.some((p) => this.#unrepaired.has(p))) await this.#appendTo(inactive, encodeDefinitions(version))
-    if (early.some((p) => this.#unrepaired.has(p))) await this.#appendTo(early, encodeClock(this.#manualNow))
-    this.#unrepaired = new Set([...inactive, ...early])
+    return this.#ports.limits.clock === 'manual' ? this.#manualNow : undefined
   }
 
   /** Answers another process, about the partitions that are here. */
@@ -233,36 +209,13 @@ export class EmbeddedEngine implements Engine {
 
   async #append(events: readonly EventRecord[]): Promise<Ends> {
     if (this.#shortened.size > 0) this.#refuseLost(events)
-    return this.#appendRecords((stamp) => this.#packed(events, stamp))
-  }
-
-  /** Events are stamped here, not when their body was read: in between, time may have followed the clock. */
-  #packed(events: readonly EventRecord[], stamp: number): PackedRecord[] {
-    const { limits, events: log } = this.#ports
-    const maxBytes = log.maxRecordBytes ?? Number.POSITIVE_INFINITY
-    const touched = new Set<number>()
-    const records: PackedRecord[] = []
-    const close = (partition: number, pack: Pack): void => {
-      records.push({ partition, count: pack.count, payload: pack.take() })
-    }
-    for (const e of events) {
-      const partition = homeOf(e.identifiers[0]?.key ?? '', limits.partitions)
-      const pack = must(this.#packs[partition], `there is a partition ${partition}`)
-      encodeEvent(e, this.#w.reset(), stamp)
-      const bytes = this.#w.view()
-      // A position has no room for more events of one record.
-      if (pack.count === EVENTS_PER_RECORD || (pack.count > 0 && pack.bytes + bytes.length > maxBytes)) close(partition, pack)
-      touched.add(partition)
-      pack.add(bytes)
-    }
-    for (const partition of touched) close(partition, must(this.#packs[partition], 'it was touched'))
-    return records
+    // Events are stamped here, not when their body was read: in between, time may have followed the clock.
+    return this.#appendRecords((stamp) => this.#packs.records(events, stamp))
   }
 
   /** (4) */
   #refuseLost(events: readonly EventRecord[]): void {
-    const homes = events.map((e) => homeOf(e.identifiers[0]?.key ?? '', this.#packs.length))
-    const lost = homes.find((partition) => this.#shortened.has(partition))
+    const lost = events.map((event) => this.#packs.homeOf(event)).find((partition) => this.#shortened.has(partition))
     if (lost !== undefined) throw new TributaryError('partition_stopped', `partition ${lost} takes no events: its log has lost some`)
   }
 
@@ -307,7 +260,10 @@ export class EmbeddedEngine implements Engine {
 
   async #appendToAll(payload: Buffer): Promise<Ends> {
     // What a partition isn't told now, the next opening tells it.
-    return this.#appendTo([...this.#packs.keys()], payload)
+    return this.#appendTo(
+      Array.from({ length: this.#ports.limits.partitions }, (_, p) => p),
+      payload,
+    )
   }
 
   async #appendTo(partitions: readonly number[], payload: Buffer): Promise<Ends> {
@@ -354,6 +310,12 @@ export class EmbeddedEngine implements Engine {
       aborting.abort()
       cancel()
     }
+  }
+
+  /** Asked here alone: where the root is elsewhere, others tell of it (outputs-profiles.ts 2). */
+  async #profileAt(partition: number, key: string): Promise<ProfileView | undefined> {
+    const answer = await this.#links.answer({ kind: 'find', partition, by: { key } }, partition)
+    return answer.kind === 'found' && answer.root?.key === key ? this.#profiles.shown(answer.root.facts) : undefined
   }
 
   // ---- segments
@@ -517,7 +479,7 @@ export class EmbeddedEngine implements Engine {
     if (this.#closing) return
     this.#closing = true
     this.#stopTending()
-    this.#stopLooking()
+    this.#following?.close()
     this.#asker.close()
     await this.#links.close()
     const { events, outputs } = this.#ports

@@ -45,7 +45,15 @@ export class Sources {
 
   /** Throws invalid_config; connects to nothing yet. */
   constructor(options: SourcesOptions) {
-    this.#sources = options.sources.map((settings) => sourceOf(settings, options))
+    const groups = new Map<string, string>()
+    this.#sources = options.sources.map((settings) => {
+      const source = sourceOf(settings, options)
+      const first = groups.get(source.group)
+      // Members of a group must read the same topics: else some partitions are nobody's.
+      if (first !== undefined) throw invalid(`sources.${settings.name} has the group ${source.group}, as ${first} has.`)
+      groups.set(source.group, settings.name)
+      return source.made
+    })
   }
 
   start(engine: SourceEngine): void {
@@ -61,12 +69,15 @@ export class Sources {
   }
 }
 
-function sourceOf(settings: SourceSettings, { kafka, namespaces, futureLimit, clock, log }: SourcesOptions): Source {
+function sourceOf(
+  settings: SourceSettings,
+  { kafka, namespaces, futureLimit, clock, log }: SourcesOptions,
+): { group: string; made: Source } {
   const { name, topics, from, mapping, timestampUnit, priority } = settings
   const where = `sources.${name}`
   const cluster = clusterOf(settings, kafka, where)
   const group = settings.group ?? `${cluster.prefix}.${name}`
-  return new Source({
+  const made = new Source({
     name,
     topics,
     open: () => new KafkaSource({ settings: cluster, clock, group, topics, from }),
@@ -81,6 +92,7 @@ function sourceOf(settings: SourceSettings, { kafka, namespaces, futureLimit, cl
     clock,
     log,
   })
+  return { group, made }
 }
 
 function clusterOf({ brokers, tls, sasl }: SourceSettings, kafka: KafkaSettings | undefined, where: string): KafkaSettings {
@@ -105,6 +117,7 @@ function decoderOf(settings: SourceSettings, clock: Clock, where: string): Decod
     if (schema !== undefined || schemaRegistry) throw invalid(`${where}: schema and schemaRegistry go with format avro.`)
     return format === 'json' ? decodeJson : decodeMsgpack
   }
+  if (schemaRegistry) checkAddress(schemaRegistry.url, `${where}.schemaRegistry`)
   if (schemaRegistry && schema === undefined) return new SchemaRegistry(schemaRegistry, clock).decode
   if (schema === undefined || schemaRegistry) throw invalid(`${where}: format avro needs either schema or schemaRegistry.`)
   try {
@@ -115,6 +128,12 @@ function decoderOf(settings: SourceSettings, clock: Clock, where: string): Decod
       cause,
     })
   }
+}
+
+function checkAddress(url: string, where: string): void {
+  if (!URL.canParse(url)) throw invalid(`${where}.url is no address.`)
+  const { username, password } = new URL(url)
+  if (username !== '' || password !== '') throw invalid(`${where}: the login goes into username and password, not into the url.`)
 }
 
 const invalid = (message: string): TributaryError => new TributaryError('invalid_config', message)

@@ -98,14 +98,17 @@ async function alone(messages: readonly object[], clockMs: number): Promise<obje
 }
 
 describe('answers', () => {
-  test('each process gives the same ones, which are those of one process alone', async () => {
+  test.each([
+    ['in memory', false, 60],
+    ['over HTTP', true, 15],
+  ])('each process gives the same ones, which are those of one process alone, asked %s', async (_, overHttp, length) => {
     const random = seeded(1)
-    const world = await open({ processes: 3 })
+    const world = await open({ processes: 3, overHttp })
     const [a, b, c] = world.processes as [ClusterProcess, ClusterProcess, ClusterProcess]
     await b.engine.putSegment('buyers', { where: must(SEGMENTS.buyers, 'it is one') })
     await c.engine.putSegment('often', { where: must(SEGMENTS.often, 'it is one') })
     await a.engine.putSegment('idle', { where: must(SEGMENTS.idle, 'it is one') })
-    const messages = Array.from({ length: 60 }, (_, k) => message(random, k))
+    const messages = Array.from({ length }, (_, k) => message(random, k))
     for (const one of messages) {
       await world.send(pick(random, world.processes), one)
       await pick(random, world.processes).engine.settle()

@@ -2,8 +2,11 @@
 // events, definitions, journals, exchange and outputs, and the test says who is to own what. Owns those logs and the group.
 //
 // A process that is killed does and hears nothing more; what it has sent arrives. A process that is slow answers and doesn't work.
+import type { FastifyInstance } from 'fastify'
+import { buildApi } from '../../src/api/api.ts'
+import { checkConfig } from '../../src/config-load.ts'
 import { must } from '../../src/core/assert.ts'
-import type { Clock } from '../../src/core/clock.ts'
+import { type Clock, systemClock } from '../../src/core/clock.ts'
 import { TributaryError } from '../../src/core/errors.ts'
 import type { EventRecord } from '../../src/core/event.ts'
 import { Namespaces } from '../../src/core/namespace.ts'
@@ -17,6 +20,7 @@ import { claimedJournals } from '../../src/engine/journal-claimed.ts'
 import { META_KEY } from '../../src/engine/keys.ts'
 import { Outputs } from '../../src/engine/outputs.ts'
 import type { HostLink } from '../../src/engine/ports.ts'
+import { httpPeers } from '../../src/engine/remote.ts'
 import { Shared } from '../../src/engine/shared.ts'
 import { readAndMap } from '../../src/intake/intake.ts'
 import type { SharedLog } from '../../src/log/claimed.ts'
@@ -29,7 +33,9 @@ import { LeapingClock } from '../engine/leaping-clock.ts'
 import { type Fate, type Schedule, UnreliableLog } from '../log/unreliable-log.ts'
 
 const TIMING = { waitMs: 20, repeatMs: 30, retryMs: 5, freshMs: 100 }
-export const READ_TIMEOUT_MS = 3000
+const READ_TIMEOUT_MS = 3000
+const SECRET = 'open sesame'
+const HTTP_CONFIG = { clock: 'manual', kafka: { brokers: ['127.0.0.1:9092'], secret: SECRET } }
 export const MAX_LAG = 50
 
 export interface ClusterOptions {
@@ -38,6 +44,8 @@ export interface ClusterOptions {
   readonly limits?: Partial<TaskLimits>
   /** How long a question takes to another process and back. */
   readonly peerTurns?: number
+  /** Processes ask each other over HTTP. */
+  readonly overHttp?: boolean
   /** What becomes of records of the exchange. */
   readonly exchangeFate?: () => Fate
 }
@@ -58,6 +66,8 @@ export class ClusterProcess {
   readonly #stores = new Map<number, MemoryStore>()
   readonly #shared: Shared
   #host: Host | undefined
+  #api: FastifyInstance | undefined
+  #url: string | undefined
 
   constructor(cluster: Cluster, name: string) {
     this.#cluster = cluster
@@ -67,7 +77,7 @@ export class ClusterProcess {
     this.#shared = new Shared(1, limits.partitions)
     for (let p = 0; p < limits.partitions; p++) this.#shared.committed(p, Number.POSITIVE_INFINITY)
     this.engine = new EmbeddedEngine({
-      ...{ limits, namespaces, clock, shared: this.#shared, minFreeBytes: 0, maxLagEvents: MAX_LAG, readTimeoutMs: READ_TIMEOUT_MS },
+      ...{ limits, namespaces, clock, shared: this.#shared, minFreeBytes: 0, maxLagEvents: MAX_LAG, readTimeoutMs: cluster.readTimeoutMs },
       events: this.#events(),
       definitions: this.#connect(cluster.definitions),
       outputs: cluster.outputsOf(this),
@@ -81,7 +91,18 @@ export class ClusterProcess {
   }
 
   get address(): string {
-    return `memory:${this.name}`
+    return this.#url ?? `memory:${this.name}`
+  }
+
+  /** From now on it is asked over HTTP. */
+  async listen(): Promise<void> {
+    this.#api = buildApi(this.engine, { config: checkConfig(HTTP_CONFIG), namespaces: this.#cluster.namespaces })
+    this.#url = await this.#api.listen({ host: '127.0.0.1', port: 0 })
+  }
+
+  async close(): Promise<void> {
+    await this.#api?.close()
+    await this.engine.close()
   }
 
   /** What the group wants it to run is told to its host. */
@@ -144,6 +165,7 @@ export class ClusterProcess {
 
   #peer(address: string): Peer {
     const { processes, peerTurns } = this.#cluster
+    if (address.startsWith('http:')) return httpPeers({ secret: SECRET, clock: systemClock, timeoutMs: 10_000 })(address)
     return {
       ask: async (question) => {
         const other = processes.find((process) => process.address === address)
@@ -203,6 +225,8 @@ export class Cluster {
   readonly exchange: readonly UnreliableLog[]
   readonly processes: ClusterProcess[] = []
   readonly peerTurns: number
+  readonly overHttp: boolean
+  readonly readTimeoutMs: number
   readonly #outputs: Outputs
   /** By partition, the name of the process that is to own it. */
   readonly #owners = new Map<number, string>()
@@ -211,6 +235,9 @@ export class Cluster {
   constructor(options: ClusterOptions) {
     const partitions = options.partitions ?? 4
     this.peerTurns = options.peerTurns ?? 1
+    this.overHttp = options.overHttp ?? false
+    // The clocks run on while HTTP takes its time.
+    this.readTimeoutMs = this.overHttp ? 1e6 : READ_TIMEOUT_MS
     this.limits = limitsOf({ partitions, namespaces: this.namespaces, limits: options.limits ?? {} })
     this.events = new MemoryLog({ partitions, onSynced: (ordinal) => this.#synced(ordinal) })
     const logs = (fate?: () => Fate): UnreliableLog[] =>
@@ -251,6 +278,7 @@ export class Cluster {
     const process = new ClusterProcess(this, `process-${this.processes.length}`)
     this.processes.push(process)
     await process.engine.open()
+    if (this.overHttp) await process.listen()
     this.tell()
     return process
   }
@@ -307,7 +335,7 @@ export class Cluster {
   async close(): Promise<void> {
     for (const process of this.living) {
       process.isSlow = false
-      await process.engine.close()
+      await process.close()
     }
     this.#isClosed = true
   }

@@ -63,10 +63,15 @@ class World {
     return must(this.rows[partition], 'a partition')
   }
 
-  /** Another owner; the old one may not know of it yet. */
+  /** Another owner; the old one may hear of it later only. */
   move(partition: number, to: number, isTold: boolean): void {
     const rows = this.rowsOf(partition)
-    if (isTold) this.processes[rows.owner]?.leave(partition)
+    const { owner } = rows
+    const hears = (): void => {
+      if (rows.owner !== owner || isTold) this.processes[owner]?.leave(partition)
+    }
+    if (isTold) hears()
+    else this.later(hears)
     rows.owner = to
     must(this.processes[to], 'a process').open(partition)
   }
@@ -153,7 +158,7 @@ class Process {
         const last = received[origin] ?? 0
         if (seq !== last + 1) return seq <= last ? 'repeat' : 'gap'
         received[origin] = seq
-        this.#world.later(() => this.#commit(origin, target, { seq, bytes }))
+        this.#world.later(() => this.#commit({ received, origin, target, seq, bytes }))
         return 'taken'
       },
       durableMark: (target, origin) => this.#world.rowsOf(target).marks[origin] ?? 0,
@@ -177,21 +182,18 @@ class Process {
       for (const [target, [first]] of this.#world.rowsOf(origin).outbox.entries()) if (first) yield { origin, target, seq: first.seq }
   }
 
-  /** Of an owner that has been overtaken it doesn't count; commits of one task come in order. */
-  #commit(origin: number, target: number, message: Message): void {
+  /** Of an owner that has been overtaken it doesn't count, nor of an earlier one in the same process; commits of one task come in order. */
+  #commit(commit: Message & { readonly received: number[]; readonly origin: number; readonly target: number }): void {
+    const { received, origin, target, ...message } = commit
     const rows = this.#world.rowsOf(target)
-    if (rows.owner !== this.#index || !this.#received.has(target)) {
-      if (rows.owner !== this.#index) this.leave(target)
-      return
-    }
+    if (rows.owner !== this.#index || this.#received.get(target) !== received) return
     const mark = rows.marks[origin] ?? 0
-    if (message.seq <= mark) return
     if (message.seq > mark + 1) {
-      this.#world.later(() => this.#commit(origin, target, message))
+      this.#world.later(() => this.#commit(commit))
       return
     }
     rows.marks[origin] = message.seq
-    rows.taken[origin]?.push(message)
+    rows.taken[origin]?.push({ seq: message.seq, bytes: message.bytes })
     this.exchange.confirm(origin, target, message.seq)
   }
 }

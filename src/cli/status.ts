@@ -1,4 +1,5 @@
 import type { EngineStatus, PartitionStatus, SegmentView } from '../engine/engine.ts'
+import type { SourceFacts } from '../intake/sources/source.ts'
 import { clientOf } from './client.ts'
 import type { Command } from './command.ts'
 import { CONNECTION, noPositionals, readFlags, showsHelp } from './flags.ts'
@@ -16,7 +17,9 @@ export const status: Command = {
     if (showsHelp(flags, status, io)) return 0
     noPositionals(flags, 'status')
     const client = clientOf(flags, io.env)
-    const engine = await client.json<EngineStatus & { version?: string }>('/v1/status', { signal: io.interrupted })
+    const engine = await client.json<EngineStatus & { version?: string; sources?: readonly SourceFacts[] }>('/v1/status', {
+      signal: io.interrupted,
+    })
     const stopped = engine.partitions.filter((p) => p.state === 'stopped')
     const code = engine.ready && stopped.length === 0 ? 0 : 1
     if (flags.on('json')) {
@@ -33,6 +36,7 @@ export const status: Command = {
     )
     io.out.write(partitionTable(engine.partitions, paint))
     if (items.length > 0) io.out.write(`\n${segmentTable(items, paint)}`)
+    if (engine.sources) io.out.write(`\n${sourceTable(engine.sources, paint)}`)
     for (const s of engine.deleting) io.out.write(`${s.id} is deleted; its members are leaving: ${Math.floor(s.progress * 100)} %\n`)
     for (const p of stopped) io.err.write(`partition_stopped: Partition ${p.partition} has stopped: ${p.reason ?? 'no reason given'}.\n`)
     if (stopped.length > 0) io.err.write('  What to do next: see the server log, then restart it; docs/operations.md says more.\n')
@@ -47,6 +51,16 @@ function partitionTable(partitions: readonly PartitionStatus[], paint: Paint): s
     return [String(p.partition), state, grouped(p.position), grouped(p.end), grouped(p.lag), grouped(p.profiles), p.now]
   })
   return table([head, ...rows], [0, 2, 3, 4, 5])
+}
+
+function sourceTable(sources: readonly SourceFacts[], paint: Paint): string {
+  const head = ['source', 'state', 'records', 'rejected', 'lag', 'last error'].map((h) => paint('dim', h))
+  const rows = sources.map((s) => {
+    const state = s.state === 'running' ? s.state : paint('yellow', s.state)
+    const error = s.lastError ? `${s.lastError.code} at ${s.lastError.at}` : ''
+    return [s.name, state, grouped(s.records), grouped(s.rejected), grouped(s.lag), error]
+  })
+  return table([head, ...rows], [2, 3, 4])
 }
 
 export function segmentTable(segments: readonly SegmentView[], paint: Paint): string {

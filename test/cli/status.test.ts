@@ -7,6 +7,18 @@ beforeEach(async () => {
 })
 afterEach(() => live.app.close())
 
+test('status shows sources, where there are any', async () => {
+  const { engine } = live
+  const status = engine.status.bind(engine)
+  expect((await run(['status'], { url: live.url })).out).not.toContain('source')
+  const source = { name: 'shop', state: 'retrying', records: 1200, rejected: 3, lag: 45 }
+  const lastError = { code: 'kafka_unreachable', message: 'no broker', at: '2026-11-23T15:00:00.000Z' }
+  engine.status = async () => ({ ...(await status()), sources: [{ ...source, lastError }] })
+  expect((await run(['status'], { url: live.url })).out).toMatch(
+    /shop +retrying +1,200 +3 +45 +kafka_unreachable at 2026-11-23T15:00:00.000Z/,
+  )
+})
+
 test('status shows partitions and segments, and fails when one has stopped', async () => {
   const { engine } = live
   const status = engine.status.bind(engine)

@@ -161,6 +161,10 @@ const KAFKA_OUTPUTS = Type.Object(
     transitions: choice(FORMATS, 'json', 'How values are written; what is there already is read in any format.'),
     merges: choice(FORMATS, 'json', 'As transitions.'),
     deadLetters: choice(FORMATS, 'json', 'As transitions.'),
+    profiles: Type.Boolean({
+      default: false,
+      description: 'Write the state of each profile that has changed to `<prefix>.profiles`, in JSON.',
+    }),
     registry: Type.Optional({ ...REGISTRY, description: 'Where schemas of avro are registered. None: values say theirs as Avro does.' }),
   },
   { ...STRICT, default: {} },

@@ -21,6 +21,7 @@ export async function openEngine(config: Config, options: DirectoryOptions): Pro
   const { openKafka } = await import('../engine/open-kafka.ts')
   const { engine, join } = await openKafka({
     ...options,
+    limits: { ...options.limits, tellsProfiles: kafka.outputs.profiles },
     kafka,
     outputs: { formats: kafka.outputs, ...(kafka.outputs.registry ? { registry: kafka.outputs.registry } : {}) },
     replicas: kafka.replicas,

@@ -3,7 +3,7 @@ import type { IdentifierKey, ProfileKey } from '../core/identifier.ts'
 import type { CauseRef, IdentityMessage } from '../identity/messages.ts'
 import type { Leaf } from '../identity/root.ts'
 import type { RowBlock } from '../state/row-block.ts'
-import { JsonBlock, TransitionBlock } from './outbox.ts'
+import { JsonBlock, ProfileBlock, TransitionBlock } from './outbox.ts'
 import type { Forward, Profile } from './profile.ts'
 
 /** An exchange message on its way, and in the sender's outbox until the receiver's commit with it is durable. */
@@ -25,6 +25,8 @@ export class Batch {
   readonly transitions = new TransitionBlock()
   readonly merges = new JsonBlock()
   readonly deadLetters = new JsonBlock()
+  /** Where profiles are told (TaskLimits.tellsProfiles); those that changed are added at the commit. */
+  readonly profileChanges = new ProfileBlock()
   readonly sent: Sent[] = []
   /** Exchange messages that were taken in. */
   readonly taken: IdentityMessage[] = []

@@ -10,14 +10,14 @@ import type { Batch } from './batch.ts'
 import type { TaskLimits } from './config.ts'
 import { exchangeKey, groupKey, leafKey, META_KEY, outboxKey, profileRowKey, SIZES_PER_ROW, sizesKey } from './keys.ts'
 import type { Memory } from './memory.ts'
-import { type Block, STREAM_LETTER, type Stream } from './outbox.ts'
+import { type Block, OUTBOX_STREAMS, type OutboxStream, STREAM_LETTER } from './outbox.ts'
 import { encodeForward, encodeProfile } from './profile.ts'
 import { encodeTaskState, type TaskState } from './task-state.ts'
 
 export interface CommitRows {
   readonly rows: RowBlock
   readonly deletedRanges: readonly (readonly [string, string])[]
-  readonly blocks: readonly (readonly [Stream, Block])[]
+  readonly blocks: readonly (readonly [OutboxStream, Block])[]
 }
 
 export interface CommitSurroundings {
@@ -65,6 +65,7 @@ async function encodeProfiles(batch: Batch, s: CommitSurroundings): Promise<void
     span.bytes = w.view()
     span.to = w.length
     s.memory.encoded(p.key, span, s.state.n)
+    if (s.limits.tellsProfiles && p.publicId !== '') batch.profileChanges.changed(p.publicId, p.key)
     const pause = s.pause()
     if (pause) await pause
   }
@@ -74,14 +75,15 @@ async function encodeProfiles(batch: Batch, s: CommitSurroundings): Promise<void
   }
 }
 
-function takeBlocks(batch: Batch, state: TaskState): [Stream, Block][] {
-  const blocks: [Stream, Block][] = []
-  for (const stream of ['transitions', 'merges', 'deadLetters'] as const) {
-    const count = batch[stream].count
+function takeBlocks(batch: Batch, state: TaskState): [OutboxStream, Block][] {
+  const blocks: [OutboxStream, Block][] = []
+  for (const stream of OUTBOX_STREAMS) {
+    const collected = stream === 'profiles' ? batch.profileChanges : batch[stream]
+    const count = collected.count
     if (count === 0) continue
     const firstSeq = state.seqs[stream] + 1
     state.seqs[stream] += count
-    blocks.push([stream, { firstSeq, count, entries: batch[stream].take() }])
+    blocks.push([stream, { firstSeq, count, entries: collected.take() }])
   }
   return blocks
 }

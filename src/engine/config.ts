@@ -18,6 +18,8 @@ export interface TaskLimits {
   readonly cacheBytes: number
   readonly applyMs: number
   readonly applyBytes: number
+  /** Changes of profiles leave by the outbox; absent: nobody wants them. */
+  readonly tellsProfiles?: boolean
 }
 
 /** Of the events log, read at a time. */

@@ -5,7 +5,7 @@
 // 2. What reached the store is noted, and goes with one range delete once the watermark has passed all of it.
 import { unsortable } from '../core/bytes.ts'
 import { exchangeKey, outboxKey, timerKey } from './keys.ts'
-import { STREAM_LETTER, STREAMS, type Stream } from './outbox.ts'
+import { OUTBOX_STREAMS, type OutboxStream, STREAM_LETTER } from './outbox.ts'
 import type { TaskState } from './task-state.ts'
 
 export type Watermarks = Pick<TaskState, 'relayed' | 'firedThrough'>
@@ -25,9 +25,9 @@ export const exchangePlaceOf = (key: string): { target: number; seq: number } =>
 
 export class DeadRows {
   /** As of the last durable commit (1). */
-  durable: Watermarks = { relayed: { transitions: 0, merges: 0, deadLetters: 0 }, firedThrough: -1 }
+  durable: Watermarks = { relayed: { transitions: 0, merges: 0, deadLetters: 0, profiles: 0 }, firedThrough: -1 }
   /** The highest seqs and the latest due time in the store; none: 0, 0, -1. */
-  readonly #outbox: Record<Stream, number> = { transitions: 0, merges: 0, deadLetters: 0 }
+  readonly #outbox: Record<OutboxStream, number> = { transitions: 0, merges: 0, deadLetters: 0, profiles: 0 }
   readonly #exchange: number[]
   #timers = -1
 
@@ -36,7 +36,7 @@ export class DeadRows {
   }
 
   /** The store has, or is about to get, this outbox block. */
-  hasBlock(stream: Stream, lastSeq: number): void {
+  hasBlock(stream: OutboxStream, lastSeq: number): void {
     this.#outbox[stream] = Math.max(this.#outbox[stream], lastSeq)
   }
 
@@ -68,7 +68,7 @@ export class DeadRows {
 
   #isRelayed(key: string): boolean {
     const seq = outboxSeqOf(key)
-    for (const stream of STREAMS) {
+    for (const stream of OUTBOX_STREAMS) {
       if (STREAM_LETTER[stream] !== key[1]) continue
       if (seq <= this.durable.relayed[stream]) return true
       this.hasBlock(stream, seq)
@@ -79,7 +79,7 @@ export class DeadRows {
   /** The ranges of the store that have died by the watermarks of the commit that deletes them (2). */
   takeRanges({ relayed, acked, firedThrough }: Pick<TaskState, 'relayed' | 'acked' | 'firedThrough'>): [string, string][] {
     const ranges: [string, string][] = []
-    for (const stream of STREAMS) {
+    for (const stream of OUTBOX_STREAMS) {
       const stored = this.#outbox[stream]
       if (stored === 0 || relayed[stream] < stored) continue
       const letter = STREAM_LETTER[stream]

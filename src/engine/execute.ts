@@ -478,6 +478,7 @@ export class Executor implements Context {
       at: this.apply_.nowFor(p),
       messageId: cause.messageId,
     })
+    if (this.#s.limits.tellsProfiles) this.#s.batch.profileChanges.gone(merged.absorbed)
   }
 
   audit(root: Root, entry: AuditAction, cause: CauseRef): void {

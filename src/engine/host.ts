@@ -19,7 +19,7 @@ import type { HostView } from './host-view.ts'
 import { recordOf } from './inputs.ts'
 import type { HostJournal } from './journal-port.ts'
 import { together } from './opened.ts'
-import type { Stream } from './outbox.ts'
+import type { OutboxStream } from './outbox.ts'
 import { answer } from './query.ts'
 import type { Answer, Ends, Question } from './questions.ts'
 import type { Shared } from './shared.ts'
@@ -29,7 +29,7 @@ import { Watches } from './watches.ts'
 export type ToHost =
   | { readonly t: 'synced'; readonly ordinal: number }
   | { readonly t: 'definition'; readonly id: number; readonly version: number; readonly change: DefinitionChange }
-  | { readonly t: 'relayed'; readonly partition: number; readonly stream: Stream; readonly seq: number }
+  | { readonly t: 'relayed'; readonly partition: number; readonly stream: OutboxStream; readonly seq: number }
   | { readonly t: 'exchange'; readonly origin: number; readonly target: number; readonly seq: number; readonly bytes: Uint8Array }
   | { readonly t: 'confirm'; readonly origin: number; readonly target: number; readonly seq: number }
   | { readonly t: 'question'; readonly id: number; readonly question: Question }
@@ -44,7 +44,13 @@ export type FromHost =
   | { readonly t: 'failed'; readonly host: number; readonly error: Failure }
   /** Something did not work and is tried again. */
   | { readonly t: 'troubled'; readonly error: Failure }
-  | { readonly t: 'relay'; readonly partition: number; readonly stream: Stream; readonly payload: Uint8Array; readonly lastSeq: number }
+  | {
+      readonly t: 'relay'
+      readonly partition: number
+      readonly stream: OutboxStream
+      readonly payload: Uint8Array
+      readonly lastSeq: number
+    }
   | { readonly t: 'exchange'; readonly origin: number; readonly target: number; readonly seq: number; readonly bytes: Uint8Array }
   | { readonly t: 'confirm'; readonly origin: number; readonly target: number; readonly seq: number }
   | { readonly t: 'answer'; readonly id: number; readonly answer?: Answer; readonly error?: Failure }

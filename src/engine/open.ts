@@ -28,6 +28,7 @@ import type { HostSetup } from './open-host.ts'
 import { Opened, together } from './opened.ts'
 import type { Stream } from './outbox.ts'
 import { Outputs, type StreamLog } from './outputs.ts'
+import type { OutputPort } from './outputs-port.ts'
 import type { EmbeddedPorts, HostLink } from './ports.ts'
 import { rehost } from './rehost.ts'
 import { Shared } from './shared.ts'
@@ -220,17 +221,14 @@ export function memoryDisk(partitions: number, hosts: number): MemoryDisk {
 
 /** The same engine on memory logs and stores, its hosts in this thread. */
 export async function openInMemory(
-  options: EngineOptions & { clock: Clock; disk?: MemoryDisk; pause?: () => Promise<void> },
+  options: EngineOptions & { clock: Clock; disk?: MemoryDisk; outputs?: OutputPort; pause?: () => Promise<void> },
 ): Promise<EmbeddedEngine> {
   const { limits, hosts, clock } = options
   const disk = options.disk ?? memoryDisk(limits.partitions, hosts)
   const shared = new Shared(hosts, limits.partitions)
   const log = ({ writer, reader }: MemoryLog): StreamLog => ({ writer, reader })
-  const outputs = new Outputs({
-    transitions: log(disk.streams.transitions),
-    merges: log(disk.streams.merges),
-    deadLetters: log(disk.streams.deadLetters),
-  })
+  const { transitions, merges, deadLetters } = disk.streams
+  const outputs = options.outputs ?? new Outputs({ transitions: log(transitions), merges: log(merges), deadLetters: log(deadLetters) })
   const pause = options.pause ?? (() => setImmediate())
   const startHosts = async (definitions: readonly DefinitionChange[], receive: (message: FromHost) => void): Promise<HostLink[]> => {
     const links: HostLink[] = []

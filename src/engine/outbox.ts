@@ -5,12 +5,16 @@
 // 2. Blocks are immutable: what is relayed twice is equal to the byte.
 import { must } from '../core/assert.ts'
 import { Reader, Writer } from '../core/bytes.ts'
+import { PROFILE_KEY_BYTES, type ProfileKey } from '../core/identifier.ts'
 import { CAUSES, type Cause } from '../core/transition.ts'
 
 export const STREAMS = ['transitions', 'merges', 'deadLetters'] as const
 export type Stream = (typeof STREAMS)[number]
+/** Of profiles the outbox has keys alone: what leaves is the state committed by then. */
+export const OUTBOX_STREAMS = [...STREAMS, 'profiles'] as const
+export type OutboxStream = (typeof OUTBOX_STREAMS)[number]
 /** The letter of a stream in row keys. */
-export const STREAM_LETTER: Record<Stream, string> = { transitions: 't', merges: 'm', deadLetters: 'd' }
+export const STREAM_LETTER: Record<OutboxStream, string> = { transitions: 't', merges: 'm', deadLetters: 'd', profiles: 'p' }
 
 export interface Block {
   readonly firstSeq: number
@@ -133,6 +137,49 @@ export function readTransitions(entries: Buffer, visit: (entry: TransitionEntry,
       )
     }
   }
+}
+
+/** A profile that has changed, or the public id of one that is gone. */
+export interface ProfileChange {
+  readonly publicId: string
+  readonly key: ProfileKey | undefined
+}
+
+/** Collects which profiles one batch has changed; costs nothing while there are none. */
+export class ProfileBlock {
+  #w: Writer | undefined
+  count = 0
+
+  changed(publicId: string, key: ProfileKey): void {
+    this.#begin().binary(publicId).u8(1).binary(key)
+  }
+
+  gone(publicId: string): void {
+    this.#begin().binary(publicId).u8(0)
+  }
+
+  #begin(): Writer {
+    this.count++
+    this.#w ??= new Writer(256)
+    return this.#w
+  }
+
+  take(): Buffer {
+    const out = this.#begin().take()
+    this.#w = undefined
+    this.count = 0
+    return out
+  }
+}
+
+export function readProfileChanges(entries: Buffer): ProfileChange[] {
+  const r = new Reader(entries)
+  const list: ProfileChange[] = []
+  while (!r.done) {
+    const publicId = r.binary(16)
+    list.push({ publicId, key: r.u8() === 1 ? r.binary(PROFILE_KEY_BYTES) : undefined })
+  }
+  return list
 }
 
 /** JSON entries (merges, dead letters): rare, so readable. */

@@ -16,19 +16,22 @@ import { topicName } from '../log/kafka-topics.ts'
 import type { Topic } from '../log/topic.ts'
 import type { OutputEnds } from './agreement.ts'
 import type { DeadLetter, MergeRecord, Page, PageQuery } from './engine.ts'
-import { decodeBlock, entryId, readJsonEntries, readTransitions, STREAMS, type Stream } from './outbox.ts'
+import { decodeBlock, entryId, type OutboxStream, readJsonEntries, readTransitions, STREAMS, type Stream } from './outbox.ts'
 import { AvroCodec, type Formats } from './outputs-avro.ts'
 import { type OutputCodec, shownForm, transitionForm } from './outputs-codec.ts'
 import { follow } from './outputs-follow.ts'
 import { OriginBlocks } from './outputs-origin.ts'
-import type { DeadLetterEntry, FollowOptions, MergeEntry, OutputPort, SegmentNames } from './outputs-port.ts'
+import type { DeadLetterEntry, FollowOptions, MergeEntry, OutputPort, ProfileAt, SegmentNames } from './outputs-port.ts'
+import { ProfilesTopic } from './outputs-profiles.ts'
 import { OutputSchemas, type RegistryAccess } from './outputs-registry.ts'
 import { deadLetterOf, mergeOf, shown, transitionOf } from './outputs-shown.ts'
 import { type TailPlace, type TailStretch, TopicTail } from './outputs-tail.ts'
 import { TopicStream } from './outputs-topic.ts'
 import { vectorText } from './outputs-vector.ts'
 
-const KIND: Readonly<Record<Stream, OutputKind>> = { transitions: 'transitions', merges: 'merges', deadLetters: 'dead-letters' }
+const KIND: Readonly<Record<OutboxStream, OutputKind>> = {
+  ...{ transitions: 'transitions', merges: 'merges', deadLetters: 'dead-letters', profiles: 'profiles' },
+}
 /** Blocks that wait for the brokers, of all partitions: beyond this the process gives up, and says all again after its next start. */
 const HELD_BYTES = 256 << 20
 /** A value of a dead letter may take so many bytes; beyond, it goes without its message. */
@@ -99,6 +102,7 @@ export class TopicOutputs implements OutputPort {
   readonly #tail: TopicTail<Transition>
   readonly #origins = new Map<string, OriginBlocks<OutputEntry>>()
   #opened: SegmentNames | undefined
+  #profiles: ProfilesTopic | undefined
   #isClosed = false
   #rejected = 0
   #heldBytes = 0
@@ -113,16 +117,26 @@ export class TopicOutputs implements OutputPort {
     this.#tail = new TopicTail(topics.transitions, transitionForm(codec), clock)
   }
 
-  async open(names: SegmentNames): Promise<void> {
+  async open(names: SegmentNames, profileAt: ProfileAt): Promise<void> {
     this.#opened = names
+    const { clock } = this.#ports
+    this.#profiles = new ProfilesTopic({
+      clock,
+      profileAt,
+      encode: (profile) => Buffer.from(JSON.stringify(profile)),
+      write: (partition, entries) => this.#blocksOf('profiles', partition).take(entries),
+      alarm: (message) => this.#ports.alarm(message),
+    })
   }
 
   // ---- writing
 
-  async take(stream: Stream, partition: number, payload: Uint8Array): Promise<void> {
+  async take(stream: OutboxStream, partition: number, payload: Uint8Array): Promise<void> {
+    const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.length)
+    if (stream === 'profiles') return must(this.#profiles, 'streams are open before anything is taken').take(partition, bytes)
     if (this.#heldBytes > HELD_BYTES)
       throw new TributaryError('log_failed', `${HELD_BYTES} bytes of outputs wait for the brokers: the process gives up`)
-    const { firstSeq, entries } = decodeBlock(Buffer.from(payload.buffer, payload.byteOffset, payload.length))
+    const { firstSeq, entries } = decodeBlock(bytes)
     this.#heldBytes += payload.length
     try {
       await this.#blocksOf(stream, partition).take(this.#entriesOf(stream, { partition, firstSeq }, entries))
@@ -161,7 +175,7 @@ export class TopicOutputs implements OutputPort {
     return { key: undefined, origin, seq, value: codec.encode('deadLetters', deadLetterOf(id, { code, at, reason })) }
   }
 
-  #blocksOf(stream: Stream, partition: number): OriginBlocks<OutputEntry> {
+  #blocksOf(stream: OutboxStream, partition: number): OriginBlocks<OutputEntry> {
     const name = `${stream} ${partition}`
     const known = this.#origins.get(name)
     if (known) return known
@@ -253,6 +267,7 @@ export class TopicOutputs implements OutputPort {
 
   async close(): Promise<void> {
     this.#isClosed = true
+    this.#profiles?.close()
     for (const blocks of this.#origins.values()) blocks.close()
     const { writer, topics } = this.#ports
     await Promise.all([writer.close(), ...Object.values(topics).map((topic) => topic.close())])

@@ -5,8 +5,8 @@
 // 2. What a page or a follower is given is durable. From files each entry comes once; from topics one may be repeated, none is missed.
 import type { Transition } from '../core/transition.ts'
 import type { OutputEnds } from './agreement.ts'
-import type { DeadLetter, DeliverTransitions, MergeRecord, Page, PageQuery } from './engine.ts'
-import type { Stream } from './outbox.ts'
+import type { DeadLetter, DeliverTransitions, MergeRecord, Page, PageQuery, ProfileView } from './engine.ts'
+import type { OutboxStream } from './outbox.ts'
 
 /** Segments by number inside, by id outside: the registry. */
 export interface SegmentNames {
@@ -14,6 +14,9 @@ export interface SegmentNames {
   /** Undefined for an id that was never used. */
   numberOf(id: string): number | undefined
 }
+
+/** The profile of a root by its key, as of what is committed, if it is in this partition; rejects where the partition isn't open here. */
+export type ProfileAt = (partition: number, key: string) => Promise<ProfileView | undefined>
 
 /** Entries as blocks hold them. */
 export interface MergeEntry {
@@ -39,9 +42,9 @@ export interface FollowOptions {
 }
 
 export interface OutputPort {
-  open(names: SegmentNames): Promise<void>
+  open(names: SegmentNames, profileAt: ProfileAt): Promise<void>
   /** Takes a block of a partition (1). */
-  take(stream: Stream, partition: number, payload: Uint8Array, lastSeq: number): Promise<void>
+  take(stream: OutboxStream, partition: number, payload: Uint8Array, lastSeq: number): Promise<void>
   /** Takes dead letters of intake: an origin of their own. */
   reject(letters: readonly DeadLetterEntry[]): Promise<void>
   /** What is known of a partition's last seqs, for agreement.ts. */

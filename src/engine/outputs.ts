@@ -5,7 +5,7 @@
 // 2. A stream's log has one total order; a cursor is a place in it, and an entry's id leads to one too.
 // 3. Only what is durable is read. The newest records are read from memory.
 // 4. Seqs go on for ever: marks, records without entries, say anew how far each origin is, before retention takes the last that does.
-import { must } from '../core/assert.ts'
+import { invariant, must } from '../core/assert.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { Transition } from '../core/transition.ts'
 import type { LogReader, LogWriter } from '../log/log.ts'
@@ -17,6 +17,7 @@ import {
   encodeBlock,
   entryId,
   JsonBlock,
+  type OutboxStream,
   parseEntryId,
   readJsonEntries,
   readTransitions,
@@ -237,7 +238,8 @@ export class Outputs implements OutputPort {
     return must(this.#opened, 'streams are open before they are read')
   }
 
-  take(stream: Stream, partition: number, payload: Uint8Array, lastSeq: number): Promise<void> {
+  take(stream: OutboxStream, partition: number, payload: Uint8Array, lastSeq: number): Promise<void> {
+    invariant(stream !== 'profiles', 'profiles are told to topics only')
     return this[stream].take(partition, payload, lastSeq)
   }
 

@@ -69,8 +69,10 @@ export class Profiles {
 
   async view(ref: ProfileRef): Promise<ProfileView | undefined> {
     const root = await this.#root(ref)
-    if (!root) return undefined
-    const { facts } = root
+    return root && this.shown(root.facts)
+  }
+
+  async shown(facts: ProfileFacts): Promise<ProfileView> {
     await this.#registry.knows(facts.segments)
     return {
       id: facts.id,

@@ -6,25 +6,25 @@
 // 3. A message stays until the receiver's commit with it is durable; until then it can be said again, in order, once it has left.
 import { invariant } from '../core/assert.ts'
 import type { Sent } from './batch.ts'
-import { type Block, encodeBlock, STREAMS, type Stream } from './outbox.ts'
+import { type Block, encodeBlock, OUTBOX_STREAMS, type OutboxStream } from './outbox.ts'
 import type { TaskState } from './task-state.ts'
 
 export interface RelayPort {
   /** Hands a block to its stream's log; `Relay.relayed` is called when it is durable there. */
-  relay(stream: Stream, payload: Buffer, lastSeq: number): void
+  relay(stream: OutboxStream, payload: Buffer, lastSeq: number): void
   exchange(sent: Sent): void
 }
 
 interface Held {
   /** Seqs that must have been relayed first (2). */
-  readonly after: Readonly<Record<Stream, number>>
+  readonly after: Readonly<Record<OutboxStream, number>>
   readonly sent: readonly Sent[]
 }
 
 export class Relay {
   readonly #port: RelayPort
-  readonly #relayed: Record<Stream, number>
-  readonly #given: Record<Stream, number>
+  readonly #relayed: Record<OutboxStream, number>
+  readonly #given: Record<OutboxStream, number>
   readonly #held: Held[] = []
   readonly #unconfirmed: Sent[][]
   /** Per target, the last message that has left (2). */
@@ -39,7 +39,7 @@ export class Relay {
   }
 
   /** Sends what a durable commit holds. */
-  commit(blocks: readonly (readonly [Stream, Block])[], sent: readonly Sent[], seqs: Readonly<Record<Stream, number>>): void {
+  commit(blocks: readonly (readonly [OutboxStream, Block])[], sent: readonly Sent[], seqs: Readonly<Record<OutboxStream, number>>): void {
     for (const [stream, block] of blocks) {
       invariant(block.firstSeq === this.#given[stream] + 1, 'blocks of a stream leave without gaps (1)')
       this.#given[stream] = block.firstSeq + block.count - 1
@@ -55,7 +55,7 @@ export class Relay {
   #release(): void {
     for (;;) {
       const first = this.#held[0]
-      if (!first || STREAMS.some((s) => this.#relayed[s] < first.after[s])) return
+      if (!first || OUTBOX_STREAMS.some((s) => this.#relayed[s] < first.after[s])) return
       this.#held.shift()
       for (const s of first.sent) {
         this.#left[s.target] = s.seq
@@ -77,7 +77,7 @@ export class Relay {
   }
 
   /** A stream's log has everything up to `seq`. */
-  relayed(stream: Stream, seq: number): void {
+  relayed(stream: OutboxStream, seq: number): void {
     if (seq <= this.#relayed[stream]) return
     this.#relayed[stream] = seq
     this.#release()
@@ -89,13 +89,13 @@ export class Relay {
     while (waiting?.[0] && waiting[0].seq <= seq) waiting.shift()
   }
 
-  watermark(stream: Stream): number {
+  watermark(stream: OutboxStream): number {
     return this.#relayed[stream]
   }
 
   /** True when nothing waits to be relayed or confirmed. */
   get isIdle(): boolean {
-    return STREAMS.every((s) => this.#relayed[s] === this.#given[s]) && this.#unconfirmed.every((list) => list.length === 0)
+    return OUTBOX_STREAMS.every((s) => this.#relayed[s] === this.#given[s]) && this.#unconfirmed.every((list) => list.length === 0)
   }
 
   /** The messages not yet confirmed, for the causes that they keep open. */

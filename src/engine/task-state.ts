@@ -5,7 +5,7 @@
 // 2. Marks and seqs only grow; `relayed` and `acked` may lag behind the truth (repeats are dropped by receivers), never lead it.
 import { Reader, type Writer } from '../core/bytes.ts'
 import { TributaryError } from '../core/errors.ts'
-import type { Stream } from './outbox.ts'
+import type { OutboxStream } from './outbox.ts'
 
 export interface TaskState {
   claim: number
@@ -28,8 +28,8 @@ export interface TaskState {
   sent: number[]
   acked: number[]
   /** Per stream: the last seq given out, and the last known to be in the stream's log. */
-  seqs: Record<Stream, number>
-  relayed: Record<Stream, number>
+  seqs: Record<OutboxStream, number>
+  relayed: Record<OutboxStream, number>
   /** Born roots. */
   profiles: number
   /** Newest dedupe generation. */
@@ -54,8 +54,8 @@ export function emptyTaskState(partitions: number): TaskState {
     marks: zeros(),
     sent: zeros(),
     acked: zeros(),
-    seqs: { transitions: 0, merges: 0, deadLetters: 0 },
-    relayed: { transitions: 0, merges: 0, deadLetters: 0 },
+    seqs: { transitions: 0, merges: 0, deadLetters: 0, profiles: 0 },
+    relayed: { transitions: 0, merges: 0, deadLetters: 0, profiles: 0 },
     profiles: 0,
     generation: 0,
     applied: 0,
@@ -69,10 +69,12 @@ export function copyTaskState(s: TaskState): TaskState {
 }
 
 const VERSION = 1
+/** As 1, and then how far profiles were told: where none ever was, rows stay as they were. */
+const VERSION_WITH_PROFILES = 2
 
 export function encodeTaskState(s: TaskState, w: Writer): Buffer {
   w.reset()
-    .u8(VERSION)
+    .u8(s.seqs.profiles > 0 ? VERSION_WITH_PROFILES : VERSION)
     .varint(s.claim)
     .varint(s.n)
     .varint(s.now)
@@ -82,13 +84,15 @@ export function encodeTaskState(s: TaskState, w: Writer): Buffer {
   w.varint(s.profiles).varint(s.generation).varint(s.applied).varint(s.repeated)
   for (const list of [s.marks, s.sent, s.acked]) for (const x of list) w.varint(x)
   for (const r of [s.seqs, s.relayed]) w.varint(r.transitions).varint(r.merges).varint(r.deadLetters)
+  if (s.seqs.profiles > 0) w.varint(s.seqs.profiles).varint(s.relayed.profiles)
   return w.take()
 }
 
 export function decodeTaskState(row: Buffer, partitions: number): TaskState {
   const r = new Reader(row)
   const version = r.u8()
-  if (version !== VERSION) throw new TributaryError('data_corrupt', `task row of unknown version ${version}`)
+  if (version !== VERSION && version !== VERSION_WITH_PROFILES)
+    throw new TributaryError('data_corrupt', `task row of unknown version ${version}`)
   const s = emptyTaskState(partitions)
   s.claim = r.varint()
   s.n = r.varint()
@@ -108,6 +112,10 @@ export function decodeTaskState(row: Buffer, partitions: number): TaskState {
     x.transitions = r.varint()
     x.merges = r.varint()
     x.deadLetters = r.varint()
+  }
+  if (version === VERSION_WITH_PROFILES) {
+    s.seqs.profiles = r.varint()
+    s.relayed.profiles = r.varint()
   }
   return s
 }

@@ -34,7 +34,7 @@ import { encodeCommit } from './journal.ts'
 import { OwnedGate, type TaskJournal } from './journal-port.ts'
 import { META_KEY, prefixRange, profileKeyOf } from './keys.ts'
 import { Memory } from './memory.ts'
-import { type Block, STREAM_LETTER, STREAMS, type Stream } from './outbox.ts'
+import { type Block, OUTBOX_STREAMS, type OutboxStream, STREAM_LETTER } from './outbox.ts'
 import { Prefetch } from './prefetch.ts'
 import { NEVER, Profile } from './profile.ts'
 import { publicIdText } from './public-id.ts'
@@ -50,7 +50,7 @@ export interface TaskHost {
   readonly clock: Clock
   /** How far `now` may follow the clock with inputs drained: never past an unfinished acceptance anywhere in the process. */
   allowedNow(): number
-  relay(partition: number, stream: Stream, payload: Buffer, lastSeq: number): void
+  relay(partition: number, stream: OutboxStream, payload: Buffer, lastSeq: number): void
   exchange(origin: number, sent: Sent): void
   /** Tells the origin that everything up to `seq` is durable here. */
   confirm(origin: number, target: number, seq: number): void
@@ -298,9 +298,11 @@ export class Task implements TaskView {
     await scan.close()
   }
 
-  async #unrelayed(): Promise<[Stream, Block][]> {
-    const blocks: [Stream, Block][] = []
-    for (const stream of STREAMS) {
+  async #unrelayed(): Promise<[OutboxStream, Block][]> {
+    const blocks: [OutboxStream, Block][] = []
+    for (const stream of OUTBOX_STREAMS) {
+      // Nobody has wanted them yet.
+      if (stream === 'profiles' && this.#state.seqs[stream] === 0) continue
       await this.#scan(`o${STREAM_LETTER[stream]}`, (key, value) => {
         const lastSeq = outboxSeqOf(key)
         if (lastSeq > this.#state.relayed[stream]) blocks.push([stream, decodeOutboxRow(lastSeq, value)])
@@ -561,11 +563,12 @@ export class Task implements TaskView {
     return through
   }
 
-  #watermarks(): Record<Stream, number> {
+  #watermarks(): Record<OutboxStream, number> {
     return {
       transitions: this.#relay.watermark('transitions'),
       merges: this.#relay.watermark('merges'),
       deadLetters: this.#relay.watermark('deadLetters'),
+      profiles: this.#relay.watermark('profiles'),
     }
   }
 
@@ -703,7 +706,7 @@ export class Task implements TaskView {
     return this.#relay.oldest()
   }
 
-  relayed(stream: Stream, seq: number): void {
+  relayed(stream: OutboxStream, seq: number): void {
     this.#relay.relayed(stream, seq)
   }
 
@@ -718,7 +721,7 @@ export class Task implements TaskView {
   }
 
   /** True when a stream's log has everything up to `seq`. */
-  hasRelayed(stream: Stream, seq: number): boolean {
+  hasRelayed(stream: OutboxStream, seq: number): boolean {
     return this.#relay.watermark(stream) >= seq
   }
 

@@ -6,6 +6,7 @@ import type { Transition } from '../../src/core/transition.ts'
 import type { TaskLimits } from '../../src/engine/config.ts'
 import type { EmbeddedEngine } from '../../src/engine/embedded.ts'
 import { openInMemory } from '../../src/engine/open.ts'
+import type { OutputPort } from '../../src/engine/outputs-port.ts'
 import { readAndMap } from '../../src/intake/intake.ts'
 import { type TestDisk, testDisk, turns } from './disk.ts'
 import { LeapingClock } from './leaping-clock.ts'
@@ -23,6 +24,8 @@ export interface HarnessOptions {
   limits?: Partial<TaskLimits>
   namespaces?: Namespaces
   disk?: TestDisk
+  /** In the stead of those on the disk. */
+  outputs?: OutputPort
   /** Where the machine's clock begins. */
   clockMs?: number
   /** In its stead, the real one. */
@@ -93,6 +96,7 @@ export async function harness(options: HarnessOptions = {}): Promise<Harness> {
     hosts,
     clock: options.machine ?? clock,
     disk,
+    ...(options.outputs ? { outputs: options.outputs } : {}),
     minFreeBytes: 0,
     maxLagEvents: 1e9,
     readTimeoutMs: 10_000,

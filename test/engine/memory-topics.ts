@@ -142,18 +142,22 @@ export class MemoryTopic implements Topic {
 }
 
 export class MemoryTopics {
-  readonly topics: Record<'transitions' | 'merges' | 'deadLetters', MemoryTopic>
+  readonly topics: Record<'transitions' | 'merges' | 'deadLetters' | 'profiles', MemoryTopic>
+  /** What is written arrives at once. */
+  isPrompt = false
   readonly writer = {
     write: async (kind: OutputKind, entries: readonly OutputEntry[]): Promise<void> => {
-      const topic = kind === 'dead-letters' ? this.topics.deadLetters : this.topics[kind as 'transitions' | 'merges']
-      await topic.write(entries)
+      const topic = this.topics[kind === 'dead-letters' ? 'deadLetters' : kind]
+      const writing = topic.write(entries)
+      if (this.isPrompt) topic.flush()
+      await writing
     },
     close: async (): Promise<void> => {},
   }
 
   constructor(partitions: number) {
     const topic = () => new MemoryTopic(partitions)
-    this.topics = { transitions: topic(), merges: topic(), deadLetters: topic() }
+    this.topics = { transitions: topic(), merges: topic(), deadLetters: topic(), profiles: topic() }
   }
 }
 

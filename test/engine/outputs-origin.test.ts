@@ -121,14 +121,14 @@ function faultsIn(topic: MemoryTopic, origins: readonly Origin[]): string[] {
 
 test('nothing is lost or out of order, whatever becomes of batches and processes', async () => {
   let [troubles, records, entries] = [0, 0, 0]
-  for (let seed = 0; seed < seedsOf(40); seed++) {
+  for (let seed = 0; seed < seedsOf(20); seed++) {
     const of = await run(seed)
     troubles += of.troubles
     records += of.records
     entries += of.entries
   }
   // It was put to the test: much was in doubt, and came again.
-  expect(troubles).toBeGreaterThan(100)
+  expect(troubles).toBeGreaterThan(50)
   expect(records).toBeGreaterThan(entries * 1.2)
 })
 

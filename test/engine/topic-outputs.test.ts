@@ -27,7 +27,7 @@ class Cluster {
     const { memory, clock } = this
     const { topics, writer } = memory
     const outputs = new TopicOutputs({ topics, writer, clock, codec: JSON_CODEC, origin, alarm: (text) => this.alarms.push(text) })
-    void outputs.open(NAMES)
+    void outputs.open(NAMES, async () => undefined)
     return outputs
   }
 

@@ -23,7 +23,7 @@ const alarms: string[] = []
 
 async function open(of = settings): Promise<TopicOutputs> {
   const outputs = await openTopicOutputs({ settings: of, clock, alarm: (text) => alarms.push(text) })
-  await outputs.open(NAMES)
+  await outputs.open(NAMES, async () => undefined)
   opened.push(outputs)
   return outputs
 }
@@ -146,7 +146,7 @@ test('a broker that is killed, and one that stands still, lose nothing: all come
     const own = freshSettings(broker.brokers)
     await madeTopics(own, OUTPUT_KINDS, PARTITIONS)
     const outputs = await openTopicOutputs({ settings: own, clock, giveUpMs: 1000, requestMs: 1500, alarm: (text) => alarms.push(text) })
-    await outputs.open(NAMES)
+    await outputs.open(NAMES, async () => undefined)
     const seqs = [0, 0, 0]
     const confirmed = [0, 0, 0]
     let isWanted = true

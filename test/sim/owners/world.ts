@@ -11,7 +11,7 @@ import { encodeEvent } from '../../../src/core/event.ts'
 import { homeOf } from '../../../src/core/identifier.ts'
 import type { FromHost } from '../../../src/engine/host.ts'
 import { encodeClock, encodeDefinitions, Pack } from '../../../src/engine/inputs.ts'
-import { decodeBlock, type Stream } from '../../../src/engine/outbox.ts'
+import { decodeBlock, type OutboxStream } from '../../../src/engine/outbox.ts'
 import { namespacesOf } from '../../engine/world-run.ts'
 import { below, pick } from '../../identity/random.ts'
 import { UnreliableLog } from '../../log/unreliable-log.ts'
@@ -341,7 +341,7 @@ export class OwnersWorld {
     this.scheduler.add(`relay ${stream}`, this, arrive, `${process.name} relays ${partition}`)
   }
 
-  #toTopic({ stream, partition, lastSeq }: { stream: Stream; partition: number; lastSeq: number }, payload: Buffer): void {
+  #toTopic({ stream, partition, lastSeq }: { stream: OutboxStream; partition: number; lastSeq: number }, payload: Buffer): void {
     const name = `${stream} ${partition}`
     const blocks = this.#topics.get(name) ?? []
     this.#topics.set(name, blocks)

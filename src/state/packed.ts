@@ -5,6 +5,7 @@
 // 2. Keys are 1 to 65,535 bytes; the empty key is the adapters' own (REDO_KEY).
 import { invariant } from '../core/assert.ts'
 import { toBinary } from '../core/bytes.ts'
+import { copySpan, type Span, writeKey } from './row-table.ts'
 import type { StoreBatch, StoreRow } from './store.ts'
 import { openValue, sealValue, VALUE_FRAME_BYTES, VALUE_PAYLOAD_AT } from './value.ts'
 
@@ -23,8 +24,76 @@ export interface BatchVisitor {
   delete(key: Buffer): void
 }
 
+/** A batch that is packed as its rows come, without ranges. Whoever reads it as a batch gets it unpacked. */
+export class PackedBatch implements StoreBatch {
+  #packed: Buffer<ArrayBuffer>
+  #at = HEAD_BYTES
+  #count = 0
+
+  constructor(initialBytes: number) {
+    this.#packed = Buffer.allocUnsafeSlow(HEAD_BYTES + initialBytes)
+  }
+
+  get count(): number {
+    return this.#count
+  }
+
+  /** Of all rows, as they are packed. */
+  get bytes(): number {
+    return this.#at
+  }
+
+  put(key: string, value: Span | undefined): void {
+    invariant(key.length > 0 && key.length <= MAX_KEY_BYTES, 'a key has 1 to 65,535 bytes')
+    const stored = value === undefined ? 0 : value.to - value.from + VALUE_FRAME_BYTES
+    const keyAt = this.#at + ROW_HEAD_BYTES
+    this.#room(keyAt + key.length + stored)
+    const packed = this.#packed
+    packed.writeUInt16LE(key.length, this.#at)
+    packed.writeUInt32LE(stored, this.#at + 2)
+    writeKey(key, packed, keyAt)
+    if (value !== undefined) copySpan(value, packed, keyAt + key.length + VALUE_PAYLOAD_AT)
+    this.#at = keyAt + key.length + stored
+    this.#count++
+  }
+
+  #room(end: number): void {
+    if (end <= this.#packed.length) return
+    const grown = Buffer.allocUnsafeSlow(Math.max(end, 2 * this.#packed.length))
+    this.#packed.copy(grown, 0, 0, this.#at)
+    this.#packed = grown
+  }
+
+  get puts(): StoreBatch['puts'] {
+    const puts: [string, Buffer | undefined][] = []
+    visitBatch(this.#finished(), {
+      put: (key, stored) =>
+        void puts.push([toBinary(key), stored.subarray(VALUE_PAYLOAD_AT, stored.length + VALUE_PAYLOAD_AT - VALUE_FRAME_BYTES)]),
+      delete: (key) => void puts.push([toBinary(key), undefined]),
+      deleteRange: () => undefined,
+    })
+    return puts
+  }
+
+  #finished(): Buffer<ArrayBuffer> {
+    this.#packed.writeUInt32LE(0, 0)
+    this.#packed.writeUInt32LE(this.#count, 4)
+    return this.#packed
+  }
+
+  /** Its bytes, which are the taker's: it is empty from then on. */
+  take(): Buffer<ArrayBuffer> {
+    const taken = Buffer.from(this.#finished().buffer.transfer(this.#at))
+    this.#packed = Buffer.allocUnsafeSlow(HEAD_BYTES)
+    this.#at = HEAD_BYTES
+    this.#count = 0
+    return taken
+  }
+}
+
 /** Packs a batch into a buffer of its own (it may be transferred). */
 export function packBatch(batch: StoreBatch): Buffer<ArrayBuffer> {
+  if (batch instanceof PackedBatch) return batch.take()
   const ranges = (batch.deletedRanges ?? []).filter(([from, to]) => from < to)
   const packed = Buffer.allocUnsafeSlow(packedBytes(batch, ranges))
   let at = packed.writeUInt32LE(ranges.length, 0)

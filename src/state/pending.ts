@@ -14,8 +14,9 @@
 import { invariant } from '../core/assert.ts'
 import { APPLIED_KEY, APPLYING_KEY, BARRIER_KEY, BOOT_KEY, barrierOf, type Marks, markOf, readMarks } from './marks.ts'
 import { MergedScan } from './merged-scan.ts'
+import { PackedBatch } from './packed.ts'
 import { RowBlock } from './row-block.ts'
-import { type Grouping, type KeyRange, type PendingRow, RowMap, UNKNOWN } from './row-map.ts'
+import { type Grouping, type KeyRange, type PendingRow, RowMap, RowWalk, UNKNOWN } from './row-map.ts'
 import type { Span } from './row-table.ts'
 import type { ScanRange, Store, StoreScan } from './store.ts'
 
@@ -46,6 +47,8 @@ export const PENDING_DEFAULTS: PendingOptions = {
 
 /** Rows looked at before a slice ends, per row that it may hold: skipping takes time too. */
 const VISITS_PER_ROW = 4
+/** By so much a slice is larger than it should be, as a rule. */
+const SLICE_SLACK_BYTES = 16 << 10
 /** Rows of the first page that a scan takes from the store. */
 const FIRST_PAGE_ROWS = 128
 
@@ -206,36 +209,35 @@ export class PendingRows {
 
   async #drain(frozen: RowMap, position: number, dead: { drop: Drop; mayBeStored: boolean }): Promise<void> {
     const { sliceRows, sliceBytes, withMark } = this.#options
-    const aim: PendingRow = [APPLYING_KEY, markOf(Math.max(position, this.#tornThrough))]
+    const aim = markOf(Math.max(position, this.#tornThrough))
     let isBegun = frozen.ranges.length > 0
-    if (isBegun) await this.#store.write({ puts: [aim], deletedRanges: frozen.ranges })
-    let slice: PendingRow[] = []
-    let bytes = 0
+    if (isBegun) await this.#store.write({ puts: [[APPLYING_KEY, aim]], deletedRanges: frozen.ranges })
+    const usualBytes = Math.min(sliceBytes + SLICE_SLACK_BYTES, frozen.bytes)
+    let slice = new PackedBatch(usualBytes)
     let visits = 0
-    for (const row of frozen.rows()) {
+    const walk = new RowWalk()
+    while (frozen.step(walk)) {
       visits++
-      const [key, value] = row
+      const { key, value } = walk
       // What is newer in memory is in the journal behind the mark.
       if (!this.#current.has(key) && key !== withMark) {
         const isDead = value !== undefined && dead.drop(key)
-        if (!isDead) slice.push(row)
-        else if (dead.mayBeStored) slice.push([key, undefined])
-        bytes += key.length + (value?.length ?? 0)
+        if (!isDead) slice.put(key, value)
+        else if (dead.mayBeStored) slice.put(key, undefined)
       }
-      if (slice.length < sliceRows && bytes < sliceBytes && visits < sliceRows * VISITS_PER_ROW) continue
-      if (!isBegun) slice.push(aim)
+      if (slice.count < sliceRows && slice.bytes < sliceBytes && visits < sliceRows * VISITS_PER_ROW) continue
+      if (!isBegun) slice.put(APPLYING_KEY, spanOf(aim))
       isBegun = true
-      await this.#store.write({ puts: slice })
-      slice = []
-      bytes = 0
+      await this.#store.write(slice)
+      slice = new PackedBatch(usualBytes)
       visits = 0
     }
     const marked = withMark === undefined ? UNKNOWN : frozen.get(withMark)
-    if (withMark !== undefined && marked !== UNKNOWN) slice.push([withMark, marked])
-    slice.push([APPLIED_KEY, markOf(position)])
+    if (withMark !== undefined && marked !== UNKNOWN) slice.put(withMark, spanOf(marked))
+    slice.put(APPLIED_KEY, spanOf(markOf(position)))
     const { bootId } = this.#options
-    if (bootId !== undefined) slice.push([BOOT_KEY, Buffer.from(bootId)])
-    await this.#store.write({ puts: slice })
+    if (bootId !== undefined) slice.put(BOOT_KEY, spanOf(Buffer.from(bootId)))
+    await this.#store.write(slice)
     this.#isTrusted = true
   }
 

@@ -64,7 +64,7 @@ export class RowCache {
     for (let left = 2 * this.#order.length; left > 0 && this.#order.length > 0 && this.bytes > budgetBytes; left--) {
       const chunk = this.#order.shift() as number
       if (chunk === this.#table.chunk) this.#table.closeChunk()
-      this.#table.visitChunk(chunk, (place) => this.#pass(place, durableN))
+      for (let place = this.#table.firstIn(chunk); place !== NO_PLACE; place = this.#table.after(place)) this.#pass(place, durableN)
       this.#table.giveUp(chunk)
     }
   }

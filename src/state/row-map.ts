@@ -29,6 +29,15 @@ const NOTHING: Span = { bytes: Buffer.alloc(0), from: 0, to: 0 }
 const GROUPS = 257
 const NO_GROUP = 256
 
+/** Where one stands among the rows of a map, which is not changed meanwhile. Key and value are those of the last step. */
+export class RowWalk {
+  chunk = 0
+  place = NO_PLACE
+  key = ''
+  value: Span | undefined
+  readonly span: Span = { ...NOTHING }
+}
+
 export class RowMap {
   readonly #table = new RowTable()
   readonly #chunks: number[] = []
@@ -136,16 +145,20 @@ export class RowMap {
     return this.#ranges.length > 0 && !this.#revived.has(key) && this.#isInRange(key)
   }
 
-  /** All rows that are not hidden, in no particular order. */
-  *rows(): Generator<PendingRow> {
-    for (const chunk of this.#chunks) {
-      const places: number[] = []
-      this.#table.visitChunk(chunk, (place) => void places.push(place))
-      for (const place of places) {
-        if (!this.#table.isNewest(place)) continue
-        const key = this.#table.key(place)
-        if (!this.#isHidden(key)) yield [key, this.#valueAt(place)]
+  /** Takes a walk to its next row; false at the end. A walk passes all rows that are not hidden, in no particular order. */
+  step(walk: RowWalk): boolean {
+    const table = this.#table
+    for (;;) {
+      walk.place = walk.place === NO_PLACE ? table.firstIn(this.#chunks[walk.chunk] ?? NO_PLACE) : table.after(walk.place)
+      if (walk.place === NO_PLACE) {
+        if (++walk.chunk >= this.#chunks.length) return false
+        continue
       }
+      if (!table.isNewest(walk.place)) continue
+      walk.key = table.key(walk.place)
+      if (this.#isHidden(walk.key)) continue
+      walk.value = table.flags(walk.place) === DELETED ? undefined : table.value(walk.place, walk.span)
+      return true
     }
   }
 

@@ -74,9 +74,8 @@ export class RowTable {
     chunk[at + FLAGS_AT] = flags
     putU32(chunk, at + TAG_AT, tag)
     putU32(chunk, at + SIZE_AT, size)
-    if (keySize > SHORT) chunk.latin1Write(key, at + HEAD_BYTES, keySize)
-    else for (let i = 0; i < keySize; i++) chunk[at + HEAD_BYTES + i] = key.charCodeAt(i)
-    copy(value, chunk, at + HEAD_BYTES + keySize)
+    writeKey(key, chunk, at + HEAD_BYTES)
+    copySpan(value, chunk, at + HEAD_BYTES + keySize)
     const place = this.#number * CHUNK_PLACES + (at >> ALIGN_BITS)
     this.#index(key, place)
     return place
@@ -143,19 +142,25 @@ export class RowTable {
 
   // ---- chunks
 
-  /** Visits the places of a chunk in the order in which they were put. */
-  visitChunk(number: number, visit: (place: number) => void): void {
+  /** What was put first into a chunk, or NO_PLACE. */
+  firstIn(number: number): number {
+    return this.#placeIn(number, 0)
+  }
+
+  /** What was put next into the same chunk, or NO_PLACE. */
+  after(place: number): number {
+    const at = offsetOf(place)
+    const number = Math.floor(place / CHUNK_PLACES)
+    const chunk = this.#chunks[number] as Buffer
+    return this.#placeIn(number, (at + HEAD_BYTES + keySizeAt(chunk, at) + getU32(chunk, at + SIZE_AT) + ALIGN - 1) & ~(ALIGN - 1))
+  }
+
+  #placeIn(number: number, at: number): number {
     const chunk = this.#chunks[number]
-    if (chunk === undefined) return
+    if (chunk === undefined) return NO_PLACE
     const end = number === this.#number ? this.#used : chunk.length
-    for (let at = 0; at + HEAD_BYTES <= end; ) {
-      const keySize = keySizeAt(chunk, at)
-      // A chunk ends where no key begins.
-      if (keySize === 0) return
-      const size = getU32(chunk, at + SIZE_AT)
-      visit(number * CHUNK_PLACES + (at >> ALIGN_BITS))
-      at = (at + HEAD_BYTES + keySize + size + ALIGN - 1) & ~(ALIGN - 1)
-    }
+    // A chunk ends where no key begins.
+    return at + HEAD_BYTES > end || keySizeAt(chunk, at) === 0 ? NO_PLACE : number * CHUNK_PLACES + (at >> ALIGN_BITS)
   }
 
   /** What is put next goes into another chunk. */
@@ -319,10 +324,15 @@ function getU32(bytes: Buffer, at: number): number {
   )
 }
 
-/** Short values are copied byte by byte: a call into the runtime would cost more. */
+/** Short ones are copied byte by byte: a call into the runtime would cost more. */
 const SHORT = 64
 
-function copy({ bytes, from, to }: Span, into: Buffer, at: number): void {
+export function writeKey(key: string, into: Buffer, at: number): void {
+  if (key.length > SHORT) into.latin1Write(key, at, key.length)
+  else for (let i = 0; i < key.length; i++) into[at + i] = key.charCodeAt(i)
+}
+
+export function copySpan({ bytes, from, to }: Span, into: Buffer, at: number): void {
   if (to - from > SHORT) bytes.copy(into, at, from, to)
   else for (let i = from; i < to; i++) into[at + i - from] = bytes[i] as number
 }

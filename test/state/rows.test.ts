@@ -87,7 +87,7 @@ describe('a table of rows', () => {
         check(table, rows)
         for (const [chunk, places] of chunks) {
           const visited: number[] = []
-          table.visitChunk(chunk, (place) => visited.push(place))
+          for (let place = table.firstIn(chunk); place !== NO_PLACE; place = table.after(place)) visited.push(place)
           expect(visited).toEqual(places)
         }
       }),

@@ -222,6 +222,11 @@ export class Reader {
     return this.buffer.utf8Slice(at, at + size)
   }
 
+  /** Passes over a text, or length-prefixed bytes. */
+  skip(): void {
+    this.#take(this.varint())
+  }
+
   binary(size: number): string {
     const at = this.#take(size)
     return this.buffer.latin1Slice(at, at + size)

@@ -4,9 +4,9 @@
 //   version u8 · type u8 · flags u8 · messageHash 16 · messageId text · acceptedAt varint · at varint · sourcePriority u8
 //   · name text · identifier count u8 · (identifierKey 17 · namespace text · value text)* · body bytes
 // `body` is the normalised Segment message as JSON, without its messageId (the record has it); it is parsed only by what needs it.
-import { InvariantError } from './assert.ts'
+import { InvariantError, must } from './assert.ts'
 import { Reader, Writer } from './bytes.ts'
-import { IDENTIFIER_KEY_BYTES, type Identifier } from './identifier.ts'
+import { IDENTIFIER_KEY_BYTES, type Identifier, type IdentifierKey } from './identifier.ts'
 
 export const EVENT_TYPES = ['track', 'identify', 'page', 'screen', 'group', 'alias'] as const
 export type EventType = (typeof EVENT_TYPES)[number]
@@ -55,13 +55,48 @@ export function encodeEvent(e: EventRecord, w: Writer, acceptedAt = e.acceptedAt
   w.bytes(e.body)
 }
 
-/** Decodes a record; `body` is a view into `buffer`. */
-export function decodeEvent(buffer: Buffer): EventRecord {
+/** What is wanted of an event that waits. */
+export interface EventHead {
+  readonly messageHash: string
+  readonly acceptedAt: number
+  /** Key of the smallest identifier. */
+  readonly smallest: IdentifierKey
+}
+
+/** Reads the head, and makes sure that the whole can be decoded. */
+export function decodeEventHead(buffer: Buffer): EventHead {
   const r = new Reader(buffer)
+  readType(r)
+  r.u8()
+  const messageHash = r.binary(16)
+  r.skip()
+  const acceptedAt = r.varint()
+  r.varint()
+  r.u8()
+  r.skip()
+  let smallest: IdentifierKey | undefined
+  for (let n = r.u8(); n > 0; n--) {
+    const key = r.binary(IDENTIFIER_KEY_BYTES)
+    smallest ??= key
+    r.skip()
+    r.skip()
+  }
+  r.skip()
+  return { messageHash, acceptedAt, smallest: must(smallest, 'an event has an identifier') }
+}
+
+function readType(r: Reader): EventType {
   const version = r.u8()
   if (version !== VERSION) throw new InvariantError(`event record of unknown version ${version}`)
   const type = EVENT_TYPES[r.u8()]
   if (!type) throw new InvariantError('event record of unknown type')
+  return type
+}
+
+/** Decodes a record; `body` is a view into `buffer`. */
+export function decodeEvent(buffer: Buffer): EventRecord {
+  const r = new Reader(buffer)
+  const type = readType(r)
   const hasTraits = (r.u8() & HAS_TRAITS) !== 0
   const messageHash = r.binary(16)
   const messageId = r.text()

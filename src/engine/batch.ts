@@ -54,4 +54,12 @@ export class Batch {
   get isEmpty(): boolean {
     return this.inputs === 0
   }
+
+  /** Its rows are bytes: what they were decoded to is let go, while the rest waits for the journal. */
+  encoded(): void {
+    this.profiles.clear()
+    this.forwards.clear()
+    this.leaves.clear()
+    this.withTimeline.clear()
+  }
 }

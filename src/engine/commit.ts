@@ -47,6 +47,7 @@ export async function encodeBatch(batch: Batch, s: CommitSurroundings): Promise<
   for (const [stream, block] of blocks) rows.put(outboxKey(STREAM_LETTER[stream], block.firstSeq + block.count - 1), encodeOutboxRow(block))
   for (const sent of batch.sent) rows.put(exchangeKey(sent.target, sent.seq), sent.bytes)
   rows.put(META_KEY, encodeTaskState(s.state, w))
+  batch.encoded()
   return { rows, deletedRanges: batch.deletedRanges, blocks }
 }
 

@@ -23,6 +23,7 @@ import { holdIdentifier, isIdle, type Leaf, newRoot, type Root } from '../identi
 import { type Absorbed, type Context, handle } from '../identity/rules.ts'
 import { inexactTimes } from '../operators/inexact.ts'
 import { Apply, type Surroundings, segmentsOf } from './apply.ts'
+import type { EventInput } from './event-input.ts'
 import { auditKey, busyKey, dedupeKey, groupKey, prefixRange, publicKey } from './keys.ts'
 import { Absent, type Memory } from './memory.ts'
 import { mayNeedTimeline, mergeNeedsTimeline } from './merge-needs.ts'
@@ -31,7 +32,7 @@ import { mintPublicId, publicIdText } from './public-id.ts'
 import * as segmentState from './segment-state.ts'
 
 export type Input =
-  | { readonly kind: 'event'; readonly next: number; readonly cause: CauseRef; readonly event: InputEvent; repeated: boolean }
+  | EventInput
   | { readonly kind: 'unreadable'; readonly next: number; readonly stamp: number; readonly reason: string; readonly bytes: Buffer }
   | { readonly kind: 'exchange'; readonly origin: number; readonly seq: number; readonly message: IdentityMessage }
   | { readonly kind: 'clock'; readonly next: number; readonly now: number }
@@ -125,7 +126,7 @@ export class Executor implements Context {
     switch (input.kind) {
       case 'event':
         state.input = input.next
-        if (input.cause.stamp > this.#s.lastStamp) this.#s.lastStamp = input.cause.stamp
+        if (input.stamp > this.#s.lastStamp) this.#s.lastStamp = input.stamp
         if (!this.#isRepeat(input)) this.#event(input)
         return
       case 'unreadable':
@@ -174,17 +175,16 @@ export class Executor implements Context {
 
   // ---- events and time
 
-  #isRepeat(input: Input & { kind: 'event' }): boolean {
-    const hash = input.event.record.messageHash
+  #isRepeat(input: EventInput): boolean {
+    const hash = input.messageHash
     if (!input.repeated && !this.#s.batch.seen.has(hash) && !this.#s.seenBefore.has(hash)) return false
     this.#s.state.repeated++
     return true
   }
 
-  #event(input: Input & { kind: 'event' }): void {
-    if (this.#s.limits.clock === 'wall') this.moveTo(input.cause.stamp)
-    const { event, cause } = input
-    const { messageHash } = event.record
+  #event(input: EventInput): void {
+    if (this.#s.limits.clock === 'wall') this.moveTo(input.stamp)
+    const { event, cause, messageHash } = input
     this.#s.batch.seen.add(messageHash)
     this.#s.batch.rows.put(dedupeKey(this.#s.state.generation, messageHash), EMPTY)
     this.#s.batch.events++
@@ -217,7 +217,7 @@ export class Executor implements Context {
   #lacks(input: Input): boolean {
     switch (input.kind) {
       case 'event':
-        return !input.repeated && this.#lacksForEvent(input.event, input.cause.stamp)
+        return !input.repeated && this.#lacksForEvent(input.event, input.stamp)
       case 'exchange':
         return this.#lacksForMessage(input.message)
       case 'timer':

@@ -6,7 +6,7 @@
 // 3. With inputs drained, and only then, `now` may follow the clock (wall clock), as far as the host allows.
 // 4. What needs definitions that aren't known here yet waits, and what is behind it: another process may have heard of them first.
 import { invariant } from '../core/assert.ts'
-import { decodeEvent, restamped } from '../core/event.ts'
+import { decodeEventHead, restamped } from '../core/event.ts'
 import { PROFILE_KEY_BYTES, type ProfileKey } from '../core/identifier.ts'
 import { decodeMessage } from '../identity/codec.ts'
 import type { PartitionReader, PartitionRecord } from '../log/log.ts'
@@ -20,10 +20,11 @@ import {
   TIMERS_PER_LOAD,
   TRIMS_PER_BATCH,
 } from './config.ts'
+import { EventInput } from './event-input.ts'
 import type { Input } from './execute.ts'
 import { decodeInput, eventOf, positionOf, recordOf } from './inputs.ts'
 import { prefixRange, profileKeyOf, timelineBefore, timerKey, timerOf } from './keys.ts'
-import { decodeProfileRow, decodeTimelineRow, InputEvent, Profile, versionHandedOver } from './profile.ts'
+import { decodeProfileRow, decodeTimelineRow, Profile, versionHandedOver } from './profile.ts'
 import type { TaskView } from './task-view.ts'
 
 const LAST_KEY = '\u00ff'.repeat(PROFILE_KEY_BYTES)
@@ -146,15 +147,9 @@ export class Gather {
   #decodeOne(read: Buffer, { position, next }: Place, { latest, acceptedAt }: Times): Input {
     try {
       const bytes = acceptedAt === undefined ? read : restamped(read, acceptedAt)
-      const record = decodeEvent(bytes)
-      const stamp = Math.min(record.acceptedAt, latest)
-      return {
-        kind: 'event',
-        next,
-        cause: { partition: this.#task.partition, position, stamp, messageId: record.messageId },
-        event: new InputEvent(record, bytes),
-        repeated: false,
-      }
+      const head = decodeEventHead(bytes)
+      const stamp = Math.min(head.acceptedAt, latest)
+      return new EventInput({ bytes, head, next, place: { partition: this.#task.partition, position, stamp } })
     } catch (error) {
       return { kind: 'unreadable', next, stamp: 0, reason: String(error), bytes: read }
     }

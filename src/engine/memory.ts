@@ -12,7 +12,7 @@ import type { Leaf } from '../identity/root.ts'
 import { RowCache } from '../state/row-cache.ts'
 import type { Span } from '../state/row-table.ts'
 import { groupKey } from './keys.ts'
-import { decodeProfileRow, Forward, Profile } from './profile.ts'
+import { decodeProfileRow, Forward, forwardIn, Profile } from './profile.ts'
 
 /** A profile row known not to exist. */
 export class Absent {}
@@ -63,6 +63,14 @@ export class Memory {
       this.#lastRow = entry
     }
     return entry
+  }
+
+  /** Where a row forwards to, undefined if it doesn't or is absent, null if nothing is known. Decodes no profile. */
+  forward(key: ProfileKey): ProfileKey | undefined | null {
+    const decoded = this.#decoded.get(key)
+    if (decoded !== undefined) return decoded instanceof Forward ? decoded.to : undefined
+    const span = this.#rows.find(key, this.#span)
+    return span ? forwardIn(span.bytes, span.from) : span
   }
 
   /** As `row`, for somebody outside the batch: what is decoded for it is not kept, and not to be changed. */

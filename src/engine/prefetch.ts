@@ -4,15 +4,14 @@
 // 2. Scans (timelines, audit trails) see committed rows only: the task waits for its commits before it asks for one.
 import { must } from '../core/assert.ts'
 import { homeOf, type IdentifierKey, type ProfileKey, profileKey } from '../core/identifier.ts'
-import { rowsOf, smallestOf } from '../identity/messages.ts'
+import { rowsOf } from '../identity/messages.ts'
 import type { Batch } from './batch.ts'
+import type { EventInput } from './event-input.ts'
 import type { Input, Wanted } from './execute.ts'
 import { dedupeKey, groupKey, leafKey, prefixRange, profileRowKey } from './keys.ts'
-import { Forward, Profile, type Suffixed } from './profile.ts'
+import { Profile, type Suffixed } from './profile.ts'
 import * as segmentState from './segment-state.ts'
 import type { TaskView } from './task-view.ts'
-
-type EventInput = Input & { kind: 'event' }
 
 export class Prefetch {
   readonly #task: TaskView
@@ -48,9 +47,8 @@ export class Prefetch {
   }
 
   /** Notes the next row on an event's way to its root; true when there is none to load. */
-  #noteEvent({ event }: EventInput, leaves: Set<IdentifierKey>, rows: Set<ProfileKey>): boolean {
+  #noteEvent({ smallest }: EventInput, leaves: Set<IdentifierKey>, rows: Set<ProfileKey>): boolean {
     const { memory } = this.#task
-    const smallest = smallestOf(event).key
     const leaf = memory.leaf(smallest)
     if (leaf === null) {
       leaves.add(smallest)
@@ -59,13 +57,13 @@ export class Prefetch {
     }
     let key = leaf?.key ?? profileKey(smallest, 0)
     for (;;) {
-      const row = memory.row(key)
-      if (row === undefined) {
+      const forward = memory.forward(key)
+      if (forward === null) {
         this.#noteRow(key, rows)
         return !rows.has(key)
       }
-      if (!(row instanceof Forward)) return true
-      key = row.to
+      if (forward === undefined) return true
+      key = forward
     }
   }
 
@@ -107,8 +105,8 @@ export class Prefetch {
     const leafList = [...leaves]
     const rowList = [...rows]
     const keys: string[] = []
-    for (const e of events) keys.push(dedupeKey(generation, e.event.record.messageHash))
-    if (generation > 0) for (const e of events) keys.push(dedupeKey(generation - 1, e.event.record.messageHash))
+    for (const e of events) keys.push(dedupeKey(generation, e.messageHash))
+    if (generation > 0) for (const e of events) keys.push(dedupeKey(generation - 1, e.messageHash))
     for (const x of leafList) keys.push(leafKey(x))
     for (const key of rowList) keys.push(profileRowKey(key))
     this.#task.metrics.rowsRead += keys.length

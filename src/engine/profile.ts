@@ -352,6 +352,11 @@ function readHead(key: ProfileKey, r: Reader): RowHead | Forward {
   return { publicId, userId, profile, rest: r }
 }
 
+/** Where the row at `from` forwards to; undefined if it is a root. */
+export function forwardIn(bytes: Buffer, from: number): ProfileKey | undefined {
+  return bytes[from + 1] === FORWARD ? bytes.latin1Slice(from + 2, from + 2 + PROFILE_KEY_BYTES) : undefined
+}
+
 /** Keeps views of the row. */
 export function decodeProfileRow(key: ProfileKey, row: Buffer, from = 0, to = row.length): Profile | Forward {
   const head = readHead(key, new Reader(row, from, to))

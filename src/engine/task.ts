@@ -459,7 +459,6 @@ export class Task implements TaskView {
       this.#openBefore.delete(this.#state.n + 1)
       return
     }
-    await this.#inFlight?.done
     this.#state.n++
     this.#isEncoding = true
     this.#state.firedThrough = Math.max(this.#state.firedThrough, this.#firedThrough())
@@ -472,6 +471,8 @@ export class Task implements TaskView {
       state: this.#state,
       pause: this.#slice(),
     })
+    // Only now: what waits for a disk are bytes, not decoded rows, which garbage collection would copy around.
+    await this.#inFlight?.done
     s.seenBefore = batch.seen
     const rows = this.#rowsInFlight
     this.#rowsInFlight = this.#rowsAtHand

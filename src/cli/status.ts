@@ -45,10 +45,13 @@ export const status: Command = {
 }
 
 function partitionTable(partitions: readonly PartitionStatus[], paint: Paint): string {
-  const head = ['partition', 'state', 'position', 'end', 'lag', 'profiles', 'now'].map((h) => paint('dim', h))
+  const isCluster = partitions.some((p) => p.owner !== undefined)
+  const columns = ['partition', 'state', 'position', 'end', 'lag', 'profiles', 'now', ...(isCluster ? ['owner'] : [])]
+  const head = columns.map((h) => paint('dim', h))
   const rows = partitions.map((p) => {
     const state = p.state === 'running' ? p.state : paint(p.state === 'stopped' ? 'red' : 'yellow', p.state)
-    return [String(p.partition), state, grouped(p.position), grouped(p.end), grouped(p.lag), grouped(p.profiles), p.now]
+    const facts = [String(p.partition), state, grouped(p.position), grouped(p.end), grouped(p.lag), grouped(p.profiles), p.now]
+    return isCluster ? [...facts, p.owner ?? 'nobody'] : facts
   })
   return table([head, ...rows], [0, 2, 3, 4, 5])
 }

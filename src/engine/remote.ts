@@ -109,13 +109,14 @@ async function askOver(address: string, question: Question, { secret, clock, tim
       signal: aborting.signal,
       redirect: 'error',
     })
-    if (reply.status === 401) throw new TributaryError('forbidden', `the process at ${address} has another kafka.secret`)
+    // No fault of whoever asks us: an administrator has to see it.
+    if (reply.status === 401) throw new Error(`the process at ${address} has another kafka.secret`)
     if (!reply.ok) throw silent(`the process at ${address} answered with status ${reply.status}`)
     return answerIn(await bodyOf(reply))
   } catch (error) {
-    if (error instanceof TributaryError) throw error
     // What `fetch` throws is no more precise than that.
-    if (error instanceof TypeError || aborting.signal.aborted) throw silent(`the process at ${address} does not answer`, error)
+    if (error instanceof TypeError || (error instanceof DOMException && aborting.signal.aborted))
+      throw silent(`the process at ${address} does not answer`, error)
     throw error
   } finally {
     cancel()

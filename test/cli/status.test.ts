@@ -44,6 +44,15 @@ test('status shows partitions and segments, and fails when one has stopped', asy
   expect(good.out).toContain('1,234 profiles · lag 5 · 1 segments')
   expect(good.out).toMatch(/vip +0 +1 +live/)
   expect(good.out).toContain('old is deleted; its members are leaving: 25 %')
+  expect(good.out).not.toContain('owner')
+  engine.status = async () => ({
+    ...(await status()),
+    partitions: [
+      { ...partition, owner: 'process-7' },
+      { ...partition, state: 'moving' },
+    ],
+  })
+  expect((await run(['status'], { url: live.url })).out).toMatch(/owner[^]*process-7 *\n[^]*moving[^]*nobody/)
   engine.status = async () => ({ ...(await status()), partitions: [{ ...partition, state: 'stopped', reason: 'a broken rule' }] })
   const bad = await run(['status'], { url: live.url })
   expect(bad.code).toBe(1)

@@ -1,4 +1,4 @@
-// A real server that reads a topic: killed with -9 while it reads, again and again, and what it has counted in the end.
+// Real servers that read a topic: killed with -9 while they read, again and again, and what they have counted in the end. With files, and on Kafka.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,25 +19,44 @@ const POISON_EVERY = 100
 const KILLS = [1, 500, 1500]
 
 let topic: UserTopic
-let data: DataDirectory
+let data: DataDirectory[]
 let files: string
-let running: ServerProcess | undefined
+let running: Set<ServerProcess>
 
 beforeEach(async () => {
   topic = await userTopic(PARTITIONS)
-  data = new DataDirectory()
+  data = [new DataDirectory(), new DataDirectory()]
   files = mkdtempSync(join(tmpdir(), 'tributary-source-'))
+  running = new Set()
 })
 afterEach(async () => {
-  await running?.end('SIGKILL')
+  for (const server of running) await server.end('SIGKILL')
   await topic.close()
-  data.remove()
+  for (const d of data) d.remove()
   rmSync(files, { recursive: true })
 })
 
-async function started(): Promise<ServerProcess> {
-  running = await new ServerProcess(data.path, ['--config', join(files, 'tributary.yaml')]).listening()
-  return running
+async function started(place: 0 | 1 = 0): Promise<ServerProcess> {
+  const server = new ServerProcess(data[place]?.path ?? '', ['--config', join(files, 'tributary.yaml')])
+  running.add(server)
+  return server.listening()
+}
+
+async function killed(server: ServerProcess): Promise<void> {
+  await server.end('SIGKILL')
+  running.delete(server)
+}
+
+function configure(more: object): void {
+  const mapping = {
+    type: 'track',
+    event: 'Bought',
+    userId: '$.customer.id',
+    timestamp: '$.placed',
+    properties: { total: '$.total', by: '$key' },
+  }
+  const shop = { name: 'shop', topics: [topic.topic], brokers: [inject('kafka')], group: topic.topic, timestampUnit: 's', mapping }
+  writeFileSync(join(files, 'tributary.yaml'), JSON.stringify({ sources: [shop], ...more }))
 }
 
 async function facts(server: ServerProcess): Promise<SourceFacts> {
@@ -56,38 +75,13 @@ const record = (partition: number, offset: number): { key: string; value: string
 }
 
 test('a server that is killed again and again while it reads counts each record once', { timeout: 180_000 }, async () => {
-  writeFileSync(
-    join(files, 'tributary.yaml'),
-    JSON.stringify({
-      sources: [
-        {
-          name: 'shop',
-          topics: [topic.topic],
-          brokers: [inject('kafka')],
-          group: topic.topic,
-          timestampUnit: 's',
-          mapping: {
-            type: 'track',
-            event: 'Bought',
-            userId: '$.customer.id',
-            timestamp: '$.placed',
-            properties: { total: '$.total', by: '$key' },
-          },
-        },
-      ],
-    }),
-  )
+  configure({})
   const appending = appendUntilStopped()
   let taken = 0
   for (const kill of KILLS) {
     const server = await started()
-    let records = 0
-    await until(async () => {
-      records = (await facts(server)).records
-      return records >= kill
-    })
-    taken += records
-    await server.end('SIGKILL')
+    taken += await whenTaken(server, kill)
+    await killed(server)
   }
   const perPartition = await appending.stop()
   const server = await started()
@@ -103,6 +97,37 @@ test('a server that is killed again and again while it reads counts each record 
   await expectEachOnce(server, perPartition)
   expect(await server.end('SIGTERM')).toEqual({ code: 0, signal: null })
 })
+
+test('where one of two processes on Kafka is killed again and again, each record counts once', { timeout: 240_000 }, async () => {
+  configure({ partitions: 4, kafka: { brokers: [inject('kafka')], prefix: `${topic.topic}-cdp` } })
+  const appending = appendUntilStopped()
+  const stays = await started(0)
+  let taken = 0
+  for (const kill of KILLS.slice(0, 2)) {
+    const server = await started(1)
+    taken += await whenTaken(server, kill)
+    await killed(server)
+  }
+  const perPartition = await appending.stop()
+  await until(async () => {
+    const { partitions } = await facts(stays)
+    return partitions.length === PARTITIONS && partitions.every((p) => p.next === perPartition)
+  })
+  taken += (await facts(stays)).records
+  console.log(`${taken} records taken by 3 processes, of which there are ${PARTITIONS * perPartition}`)
+  await settle(stays.url)
+  await expectEachOnce(stays, perPartition)
+})
+
+/** Waits until the server has taken so many records; how many they are then. */
+async function whenTaken(server: ServerProcess, least: number): Promise<number> {
+  let records = 0
+  await until(async () => {
+    records = (await facts(server)).records
+    return records >= least
+  })
+  return records
+}
 
 /** `stop` tells how many records each partition holds. */
 function appendUntilStopped(): { stop(): Promise<number> } {

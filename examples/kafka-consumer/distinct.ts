@@ -15,11 +15,15 @@ export class Distinct {
     this.#highest = new Map(kept)
   }
 
+  /** False for what was taken before. */
+  isNew({ partition, origin, seq }: Place): boolean {
+    return seq > (this.#highest.get(`${partition}/${origin}`) ?? 0)
+  }
+
   /** True the first time. */
   take(place: Place): boolean {
-    const key = `${place.partition}/${place.origin}`
-    if (place.seq <= (this.#highest.get(key) ?? 0)) return false
-    this.#highest.set(key, place.seq)
+    if (!this.isNew(place)) return false
+    this.#highest.set(`${place.partition}/${place.origin}`, place.seq)
     return true
   }
 

@@ -1,6 +1,8 @@
 // The outputs on a real broker, as users find them, and the example consumer on top: killed, started again, and fed repeats.
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, inject, test } from 'vitest'
@@ -130,6 +132,56 @@ test('the example consumer counts each transition once through repeats and kills
     await until(() => agrees(90))
   } finally {
     consumer.kill('SIGKILL')
+    rmSync(directory, { recursive: true })
+  }
+})
+
+test('the example of a journey sets each step off once for each entry, through repeats, kills and a receiver that fails', {
+  timeout: 90_000,
+}, async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'journey-'))
+  const keys: string[] = []
+  let refusals = 3
+  const receiver = createServer((request, reply) => {
+    request.resume()
+    if (refusals-- > 0) reply.writeHead(503).end()
+    else {
+      keys.push(String(request.headers['idempotency-key']))
+      reply.writeHead(204).end()
+    }
+  })
+  await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve))
+  const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/`
+  const script = join(import.meta.dirname, '../../examples/kafka-consumer/journey.ts')
+  const topic = topicName(settings, 'transitions')
+  const state = join(directory, 'journey.json')
+  const args = [script, '--brokers', inject('kafka'), '--topic', topic, '--state', state, '--segment', 'vips', '--url', url]
+  const run = () => spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] })
+  const wanted = (to: number) => [...stretch(0, 1, to), ...stretch(1, 1, to)].filter((e) => e.seq % 2 === 0 && e.seq % 5 !== 0)
+  const steps = (): number => {
+    try {
+      return (JSON.parse(readFileSync(state, 'utf8')) as { steps: number }).steps
+    } catch {
+      return 0
+    }
+  }
+  let consumer = run()
+  try {
+    await outputs.write('transitions', [...stretch(0, 1, 50), ...stretch(1, 1, 50)])
+    await until(() => steps() === wanted(50).length)
+    consumer.kill('SIGKILL')
+    await outputs.write('transitions', [...stretch(0, 31, 50), ...stretch(1, 1, 50), ...stretch(0, 51, 80), ...stretch(1, 51, 80)])
+    consumer = run()
+    await until(() => steps() === wanted(80).length)
+    // Killed at rest, no call came twice.
+    expect([...keys].sort()).toEqual(
+      wanted(80)
+        .map((e) => `${e.origin}-${e.seq}`)
+        .sort(),
+    )
+  } finally {
+    consumer.kill('SIGKILL')
+    receiver.close()
     rmSync(directory, { recursive: true })
   }
 })

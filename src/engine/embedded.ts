@@ -61,6 +61,8 @@ export class EmbeddedEngine implements Engine {
   #manualNow = 0
   /** Partitions whose events log ends before what was read of it (4). */
   readonly #shortened = new Set<number>()
+  /** In a cluster: everything that was given to this process has run at one time. */
+  #hasRun = false
   /** The hosts know the newest definition. */
   #defined: Promise<void> = Promise.resolve()
   #closing = false
@@ -399,10 +401,16 @@ export class EmbeddedEngine implements Engine {
   // ---- steering
 
   /** Of this process: others' troubles are theirs. */
+  /** In a cluster a process takes events for any partition: once it has run all that it was given, what opens later is no reason to pass it by. */
   async isReady(): Promise<boolean> {
     const { cluster } = this.#ports
     const facts = await this.#asker.here()
-    return (!cluster || cluster.directory.self !== undefined) && facts.every((f) => f.phase === 'running')
+    if (!cluster) return facts.every((f) => f.phase === 'running')
+    const own = cluster.directory.members().find(({ name }) => name === cluster.directory.self)
+    if (!own || facts.some((f) => f.phase === 'stopped')) return false
+    const running = new Set(facts.filter((f) => f.phase === 'running').map((f) => f.partition))
+    this.#hasRun ||= own.partitions.every((p) => running.has(p))
+    return this.#hasRun
   }
 
   async status(): Promise<EngineStatus> {

@@ -137,6 +137,21 @@ test('a partition that has stopped is told everywhere, until another process tak
   expect(b.stopped).toEqual(['1: Error: an invariant is broken'])
 })
 
+test('a process stays ready while partitions open that came to it later, and a new one is ready once all of its own run', async () => {
+  const { world, a, b } = await open({ processes: 2 })
+  await a.engine.settle()
+  expect(await b.engine.isReady()).toBe(true)
+  const c = await world.add()
+  const gate = Promise.withResolvers<void>()
+  for (const process of [b, c]) process.mayOpen = gate.promise
+  world.move(0, b)
+  world.move(2, c)
+  await until(async () => (await a.engine.status()).partitions[0]?.state !== 'running')
+  expect([await b.engine.isReady(), await c.engine.isReady()]).toEqual([true, false])
+  gate.resolve()
+  await until(() => c.engine.isReady())
+})
+
 describe('back-pressure', () => {
   test('is felt by every process when an owner does not keep up', async () => {
     const { world, a, b } = await open({ processes: 2 })

@@ -60,6 +60,8 @@ export class ClusterProcess {
   isDead = false
   /** Its tasks get no turn. */
   isSlow = false
+  /** What it opens waits for this. */
+  mayOpen: Promise<void> = Promise.resolve()
   /** While set, what it appends to the events log gets nowhere. */
   losesEvents = false
   readonly #cluster: Cluster
@@ -198,7 +200,10 @@ export class ClusterProcess {
       }),
       journalBytes: Number.POSITIVE_INFINITY,
       outputEnds: () => ({ transitions: undefined, merges: undefined, deadLetters: undefined }),
-      openRows: (p) => PendingRows.open(this.#store(p), { applyMs: limits.applyMs, applyBytes: limits.applyBytes, withMark: META_KEY }),
+      openRows: async (p) => {
+        await this.mayOpen
+        return PendingRows.open(this.#store(p), { applyMs: limits.applyMs, applyBytes: limits.applyBytes, withMark: META_KEY })
+      },
       exchange: { topic: this.#exchange(), troubled: () => {} },
       pause: async () => {
         do await turns(1)

@@ -1,10 +1,13 @@
-// How long partitions stand still while processes come and go: to each partition events are sent again and again, one at a time, through
-// any process that is there, and read back. A pause is the time between two that came back.
+// How long partitions stand still while processes come and go: to each partition messages are sent again and again, one at a time, through
+// any process that is there, and looked for in the profile. A pause is the time between two that were found. (`min-position` would not do:
+// it waits for what a message may have set off elsewhere, so it stands still as long as any partition does.)
 import { homeOf, identifierKey } from '../src/core/identifier.ts'
 import { wallMs } from './latency.ts'
 import type { ServerProcess } from './server.ts'
 
 const EVERY_MS = 50
+/** Between two looks at a profile. */
+const LOOK_MS = 20
 /** Of one request: beyond it, it is given up and sent anew. */
 const REQUEST_MS = 2000
 /** Namespaces by default: user_id comes first. */
@@ -68,7 +71,7 @@ export class Pulse {
     for (let turn = beat.partition; !this.#isStopped; turn++) {
       const servers = this.#servers()
       const server = servers[turn % Math.max(1, servers.length)]
-      if (server && (await comesBack(server, beat.user))) {
+      if (server && (await comesBack(server, beat.user, turn))) {
         const now = wallMs()
         beat.longestMs = Math.max(beat.longestMs, now - beat.lastMs)
         beat.lastMs = now
@@ -81,16 +84,18 @@ export class Pulse {
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-async function comesBack({ url }: ServerProcess, userId: string): Promise<boolean> {
+/** Sends a trait and looks until the profile has it. */
+async function comesBack({ url }: ServerProcess, userId: string, beat: number): Promise<boolean> {
   const signal = AbortSignal.timeout(REQUEST_MS)
   try {
     const headers = { 'content-type': 'application/json' }
-    const sent = await fetch(`${url}/v1/track`, { method: 'POST', headers, body: JSON.stringify({ userId, event: 'Pulse' }), signal })
-    if (!sent.ok) return false
-    const { position } = (await sent.json()) as { position: string }
-    const read = await fetch(`${url}/v1/profiles/user_id:${userId}`, { headers: { 'min-position': position }, signal })
-    await read.arrayBuffer()
-    return read.ok
+    const sent = await fetch(`${url}/v1/identify`, { method: 'POST', headers, body: JSON.stringify({ userId, traits: { beat } }), signal })
+    await sent.arrayBuffer()
+    for (; sent.ok && !signal.aborted; await pause(LOOK_MS)) {
+      const reply = await fetch(`${url}/v1/profiles/user_id:${userId}`, { signal })
+      if (reply.ok && ((await reply.json()) as { traits: { beat?: number } }).traits.beat === beat) return true
+    }
+    return false
   } catch {
     // Gone, or busy with what this measures.
     return false

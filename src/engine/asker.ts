@@ -14,8 +14,11 @@ import type { Cluster, Member, Peer } from './directory.ts'
 import type { Links } from './links.ts'
 import type { Answer, Ends, Owned, PartitionFacts, Question } from './questions.ts'
 
+/** The hosts of this process. */
+export type AskedLinks = Pick<Links, 'answer' | 'askHosts' | 'hosts' | 'hasStopped' | 'unlessStopped'>
+
 export interface AskerPorts {
-  readonly links: Links
+  readonly links: AskedLinks
   readonly clock: Clock
   readonly partitions: number
   readonly readTimeoutMs: number
@@ -43,7 +46,7 @@ interface Clean {
 
 export class Asker {
   readonly #ports: AskerPorts
-  readonly #links: Links
+  readonly #links: AskedLinks
   readonly #clock: Clock
   readonly #peers = new Map<string, Peer>()
   #watches = 0

@@ -52,7 +52,7 @@ test('status shows partitions and segments, and fails when one has stopped', asy
       { ...partition, state: 'moving' },
     ],
   })
-  expect((await run(['status'], { url: live.url })).out).toMatch(/owner[^]*process-7 *\n[^]*moving[^]*nobody/)
+  expect((await run(['status'], { url: live.url })).out).toMatch(/owner.*process-7 *\n.*moving.*nobody/s)
   engine.status = async () => ({ ...(await status()), partitions: [{ ...partition, state: 'stopped', reason: 'a broken rule' }] })
   const bad = await run(['status'], { url: live.url })
   expect(bad.code).toBe(1)

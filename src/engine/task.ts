@@ -16,30 +16,31 @@ import type { Clock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { ProfileKey } from '../core/identifier.ts'
 import { decodeMessage } from '../identity/codec.ts'
-import { type CauseRef, causesIn, type IdentityMessage } from '../identity/messages.ts'
+import type { CauseRef, IdentityMessage } from '../identity/messages.ts'
 import type { PartitionReader } from '../log/log.ts'
 import type { PendingRows } from '../state/pending.ts'
 import { RowBlock } from '../state/row-block.ts'
 import { disagreement, type OutputEnds } from './agreement.ts'
+import { Awaiting } from './awaiting.ts'
 import { Batch, type Sent } from './batch.ts'
 import { causesOfAll, type Openness, openness } from './causes.ts'
-import { type CommitRows, decodeOutboxRow, encodeBatch, readSizes } from './commit.ts'
+import { type CommitRows, encodeBatch } from './commit.ts'
 import type { TaskLimits } from './config.ts'
-import { DeadRows, exchangePlaceOf, outboxSeqOf } from './dead-rows.ts'
+import { DeadRows } from './dead-rows.ts'
 import type { Definitions } from './definitions.ts'
 import { Executor, type ExecutorSurroundings, type Input } from './execute.ts'
 import { Gather } from './gather.ts'
 import { positionOf } from './inputs.ts'
 import { encodeCommit } from './journal.ts'
 import { OwnedGate, type TaskJournal } from './journal-port.ts'
-import { META_KEY, prefixRange, profileKeyOf } from './keys.ts'
 import { Memory } from './memory.ts'
-import { type Block, OUTBOX_STREAMS, type OutboxStream, STREAM_LETTER } from './outbox.ts'
+import type { OutboxStream } from './outbox.ts'
 import { Prefetch } from './prefetch.ts'
 import { NEVER, Profile } from './profile.ts'
 import { publicIdText } from './public-id.ts'
 import { Relay } from './relay.ts'
-import { copyTaskState, decodeTaskState, emptyTaskState, type TaskState } from './task-state.ts'
+import { busyRoots, readAllSizes, readState, unconfirmedOf, unrelayedOf } from './task-rows.ts'
+import { copyTaskState, emptyTaskState, type TaskState } from './task-state.ts'
 import type { TaskView } from './task-view.ts'
 import { Timers } from './timers.ts'
 
@@ -135,7 +136,7 @@ export class Task implements TaskView {
   /** Per origin: what has been confirmed or may be. */
   readonly #durableMarks: number[]
   #committedInput = 0
-  readonly #awaiting: { readonly n: number; resolve(): void; reject(error: Error): void }[] = []
+  readonly #awaiting = new Awaiting()
   #oldestOpen = Number.POSITIVE_INFINITY
   /** By commit number, until it is durable: what roots kept open before its batch, which may have closed it in memory only. */
   readonly #openBefore = new Map<number, CauseRef[]>()
@@ -191,7 +192,7 @@ export class Task implements TaskView {
   /** Reads back the truth: store, then the journal behind it; then what was not yet relayed goes out again. */
   async open(): Promise<void> {
     invariant(this.phase === 'opening', 'a task is opened once')
-    const stored = await this.#readState()
+    const stored = await readState(this.rows, this.limits.partitions)
     // Wherever the store is brought to, that is a commit's position (journal-claimed.ts 2).
     this.#lastPosition = this.rows.appliedPosition()
     const claim = await this.#options.journal.open({
@@ -205,7 +206,7 @@ export class Task implements TaskView {
       },
       lost: (error) => this.#stop(error),
     })
-    this.#setState(await this.#readState())
+    this.#setState(await readState(this.rows, this.limits.partitions))
     this.#state.claim = claim
     this.#durableN = this.#state.n
     this.#deadRows.durable = { relayed: { ...this.#state.relayed }, firedThrough: this.#state.firedThrough }
@@ -215,9 +216,9 @@ export class Task implements TaskView {
       this.#stop(this.#disagreement)
       return
     }
-    await this.#readSizes()
+    await readAllSizes(this.rows, this.sizes)
     await this.#readBusy()
-    await this.#readUnconfirmed()
+    this.#unconfirmed = await unconfirmedOf(this.rows, this.#state, this.#deadRows)
     this.#relay = new Relay(
       {
         relay: (stream, payload, lastSeq) => this.#gate.pass(() => this.#host.relay(this.partition, stream, payload, lastSeq)),
@@ -243,7 +244,7 @@ export class Task implements TaskView {
   /** Sends again what was committed and not known to have arrived. To be called once every task of the host is open. */
   async relayAgain(): Promise<void> {
     if (this.phase === 'stopped') return
-    this.#relay.commit(await this.#unrelayed(), this.#unconfirmed, this.#state.seqs)
+    this.#relay.commit(await unrelayedOf(this.rows, this.#state, this.#deadRows), this.#unconfirmed, this.#state.seqs)
     this.#unconfirmed = []
     // Only now is it known what is open: time may follow the clock from here on.
     this.refreshOpen()
@@ -263,22 +264,9 @@ export class Task implements TaskView {
     this.#surroundings.state = state
   }
 
-  async #readState(): Promise<TaskState> {
-    const [row] = await this.rows.getMany([META_KEY])
-    return row ? decodeTaskState(row, this.limits.partitions) : emptyTaskState(this.limits.partitions)
-  }
-
-  async #readSizes(): Promise<void> {
-    this.sizes.clear()
-    await this.#scan('z', (key, value) => {
-      readSizes((key.charCodeAt(1) << 16) | (key.charCodeAt(2) << 8) | key.charCodeAt(3), value, this.sizes)
-    })
-  }
-
   async #readBusy(): Promise<void> {
     this.busy.clear()
-    const keys: ProfileKey[] = []
-    await this.#scan('s', (key) => void keys.push(profileKeyOf(key)))
+    const keys = await busyRoots(this.rows)
     await this.#prefetch.rows(keys)
     for (const key of keys) {
       const row = this.memory.row(key)
@@ -286,39 +274,6 @@ export class Task implements TaskView {
       row.busy = true
       this.busy.set(key, row)
     }
-  }
-
-  async #scan(prefix: string, visit: (key: string, value: Buffer) => void): Promise<void> {
-    const scan = this.rows.scan(prefixRange(prefix))
-    for (;;) {
-      const page = await scan.next(1000)
-      if (page.length === 0) break
-      for (const [key, value] of page) visit(key, value)
-    }
-    await scan.close()
-  }
-
-  async #unrelayed(): Promise<[OutboxStream, Block][]> {
-    const blocks: [OutboxStream, Block][] = []
-    for (const stream of OUTBOX_STREAMS) {
-      // Nobody has wanted them yet.
-      if (stream === 'profiles' && this.#state.seqs[stream] === 0) continue
-      await this.#scan(`o${STREAM_LETTER[stream]}`, (key, value) => {
-        const lastSeq = outboxSeqOf(key)
-        if (lastSeq > this.#state.relayed[stream]) blocks.push([stream, decodeOutboxRow(lastSeq, value)])
-        this.#deadRows.hasBlock(stream, lastSeq)
-      })
-    }
-    return blocks
-  }
-
-  async #readUnconfirmed(): Promise<void> {
-    await this.#scan('x', (key, value) => {
-      const { target, seq } = exchangePlaceOf(key)
-      this.#deadRows.hasMessage(target, seq)
-      const isKnown = seq <= (this.#state.acked[target] ?? 0)
-      if (!isKnown) this.#unconfirmed.push({ target, seq, bytes: value, causes: causesIn(decodeMessage(value)) })
-    })
   }
 
   // ---- the loop
@@ -346,23 +301,11 @@ export class Task implements TaskView {
     const n = this.#state.n + (isAhead ? 1 : 0)
     if (n <= this.#durableN) return Promise.resolve()
     if (this.phase === 'stopped') return Promise.reject(this.#stoppedError())
-    return new Promise((resolve, reject) => {
-      this.#awaiting.push({ n, resolve, reject })
-    })
+    return this.#awaiting.durable(n)
   }
 
   #stoppedError(): TributaryError {
     return new TributaryError('partition_stopped', `partition ${this.partition} has stopped: ${this.stopReason?.message}`)
-  }
-
-  #answerAwaiting(): void {
-    const { length } = this.#awaiting
-    for (let i = 0; i < length; i++) {
-      const w = must(this.#awaiting.shift(), 'index in range')
-      if (this.phase === 'stopped') w.reject(this.#stoppedError())
-      else if (w.n <= this.#durableN) w.resolve()
-      else this.#awaiting.push(w)
-    }
   }
 
   async #run(): Promise<void> {
@@ -497,7 +440,7 @@ export class Task implements TaskView {
       this.#deadRows.durable = watermarks
       this.#inFlight = undefined
       this.#openBefore.delete(n)
-      this.#answerAwaiting()
+      this.#awaiting.reached(n)
       if (batch.taken.length > 0) this.#host.tookIn(batch.taken)
       this.timers.committed(n)
       this.#relay.commit(commit.blocks, batch.sent, seqs)
@@ -630,7 +573,7 @@ export class Task implements TaskView {
     this.#isUndoing = false
     this.undone++
     this.#surroundings.seenBefore = new Set()
-    await this.#readSizes()
+    await readAllSizes(this.rows, this.sizes)
     await this.#readBusy()
     this.#beginExecutor()
   }
@@ -665,7 +608,7 @@ export class Task implements TaskView {
     if (this.phase === 'stopped' || this.phase === 'closed') return
     this.phase = 'stopped'
     this.stopReason = error
-    this.#answerAwaiting()
+    this.#awaiting.ended(this.#stoppedError())
     this.#host.stopped(this.partition, error)
   }
 

@@ -52,6 +52,7 @@ export class KafkaSource implements RecordGroup {
   /** Batches that are being taken. */
   readonly #held = new Set<Promise<void>>()
   readonly #ended = Promise.withResolvers<void>()
+  #begun: Promise<void> | undefined
   #isClosed = false
   #isCommitting = false
   #cancel = (): void => {}
@@ -86,22 +87,31 @@ export class KafkaSource implements RecordGroup {
       joined()
     })
     consumer.on(consumer.events.CRASH, ({ payload }) => this.#ended.reject(payload.error))
+    const begun = this.#begin(take)
+    this.#begun = begun.catch(() => undefined)
     try {
-      await this.#admin.connect()
-      await consumer.connect()
-      await consumer.subscribe({ topics: [...topics], fromBeginning: true })
-      if (this.#options.from === 'latest') await this.#findStarts()
-      await consumer.run({
-        autoCommit: false,
-        eachBatchAutoResolve: false,
-        partitionsConsumedConcurrently: AT_ONCE,
-        eachBatch: (payload) => this.#take(payload, take),
-      })
+      await begun
+      if (this.#isClosed) return
       this.#commitLater()
       await this.#ended.promise
     } catch (error) {
       if (!this.#isClosed) throw kafkaError(error, `reading ${topics.join(', ')} as ${group}`)
     }
+  }
+
+  /** Resolves once this is a member, or has failed to become one (CRASH tells why). */
+  async #begin(take: TakeBatch): Promise<void> {
+    await this.#admin.connect()
+    await this.#consumer.connect()
+    await this.#consumer.subscribe({ topics: [...this.#options.topics], fromBeginning: true })
+    if (this.#options.from === 'latest') await this.#findStarts()
+    if (this.#isClosed) return
+    await this.#consumer.run({
+      autoCommit: false,
+      eachBatchAutoResolve: false,
+      partitionsConsumedConcurrently: AT_ONCE,
+      eachBatch: (payload) => this.#take(payload, take),
+    })
   }
 
   /** (2) */
@@ -219,6 +229,8 @@ export class KafkaSource implements RecordGroup {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#cancel()
+    // The client can't stop a member that is about to join: it would stay one, and keep partitions from the others.
+    await this.#begun
     // Batches under way end early; what they have done is told by the member that is still one.
     await Promise.allSettled(this.#held)
     await this.#commit().catch(() => undefined)

@@ -16,6 +16,7 @@ export interface UserTopic {
   more(partitions: number): Promise<void>
   deleteBefore(partition: number, offset: number): Promise<void>
   committed(group: string): Promise<Map<number, number>>
+  members(group: string): Promise<number>
   close(): Promise<void>
 }
 
@@ -50,6 +51,10 @@ export async function userTopic(partitions: number, settings = freshSettings(), 
     committed: async (groupId) => {
       const [found] = await admin.fetchOffsets({ groupId, topics: [topic] })
       return new Map((found?.partitions ?? []).map((p) => [p.partition, Number(p.offset)]))
+    },
+    members: async (group) => {
+      const { groups } = await admin.describeGroups([group])
+      return groups[0]?.members.length ?? 0
     },
     close: async () => {
       await producer.disconnect()

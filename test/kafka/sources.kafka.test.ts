@@ -148,6 +148,20 @@ test('an engine that is full holds the source up for longer than a session, and 
   expect(said.filter((s) => s.startsWith('the source tries again'))).toEqual([])
 })
 
+test('a source that is closed while it connects, joins or reads leaves no member behind', { timeout: 60_000 }, async () => {
+  await topic.append(0, messages(0, 100))
+  // The first to join makes the group, which takes a while.
+  const first = read()
+  await until(() => first.engine.events.length === 100)
+  await first.source.close()
+  for (const afterMs of [0, 10, 30, 60, 100, 200, 400]) {
+    const { source } = read()
+    await new Promise((resolve) => setTimeout(resolve, afterMs))
+    await source.close()
+    expect(await topic.members(group)).toBe(0)
+  }
+})
+
 test('a topic that is not there, and a broker that is not there, are waited for and shown', { timeout: 60_000 }, async () => {
   const missing = { topic: `missing-${randomUUID()}` }
   const there = reading(missing, group)

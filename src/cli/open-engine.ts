@@ -26,6 +26,7 @@ export async function openEngine(config: Config, options: DirectoryOptions): Pro
     outputs: { formats: kafka.outputs, ...(kafka.outputs.registry ? { registry: kafka.outputs.registry } : {}) },
     replicas: kafka.replicas,
     sessionMs: kafka.sessionTimeoutMs,
+    standby: kafka.standby,
     connect: httpPeers({ secret: kafka.secret ?? '', clock: systemClock, timeoutMs: config.positionWaitMs + ASK_MS }),
   })
   return { engine, listening: (address) => join(kafka.advertise ?? address) }

@@ -67,11 +67,6 @@ export class Moves {
     return true
   }
 
-  /** Partitions on their way to run here, with the task that reads its state back. */
-  *opening(): Iterable<Task> {
-    for (const { task } of this.#held.values()) if (task.phase === 'opening') yield task
-  }
-
   async close(): Promise<void> {
     for (const partition of [...this.#wanted]) this.revoke(partition)
     await Promise.all(this.#moving.values())

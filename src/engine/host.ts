@@ -7,6 +7,7 @@
 // 2. An answer to a question is sent only when all that it shows is durable, and this process owns what it was read from.
 import { type Clock, sleep } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
+import type { SharedLog } from '../log/claimed.ts'
 import type { PartitionReader } from '../log/log.ts'
 import type { PendingRows } from '../state/pending.ts'
 import type { OutputEnds } from './agreement.ts'
@@ -15,6 +16,7 @@ import type { TaskLimits } from './config.ts'
 import { type DefinitionChange, Definitions } from './definitions.ts'
 import { Exchange, type ExchangeTasks, type ExchangeTopic } from './exchange.ts'
 import { isFenced, Moves } from './host-moves.ts'
+import { Followers } from './host-standby.ts'
 import type { HostView } from './host-view.ts'
 import { recordOf } from './inputs.ts'
 import type { HostJournal } from './journal-port.ts'
@@ -94,6 +96,8 @@ export interface HostPorts {
   closeRows?(partition: number): Promise<void>
   /** Where partitions move between processes: how they speak with one another. */
   readonly exchange?: { readonly topic: ExchangeTopic; readonly troubled: (error: Error) => void }
+  /** Where partitions that others run are followed: their journals. */
+  readonly standby?: { journal(partition: number): SharedLog; troubled(error: Error): void }
   /** Lets the event loop turn. */
   pause(since: number): Promise<void>
   closed(): Promise<void>
@@ -113,6 +117,7 @@ export class Host implements HostView {
   readonly #post: (message: FromHost) => void
   readonly #moves: Moves
   readonly #exchange: Exchange | undefined
+  readonly #followers: Followers | undefined
   /** Questions under way, which may be reading stores. */
   readonly #answering = new Set<Promise<unknown>>()
   readonly #waiting: { check: () => boolean; resolve: () => void; reject: (error: Error) => void }[] = []
@@ -128,6 +133,7 @@ export class Host implements HostView {
     const { clock, exchange, events } = ports
     events.onMore?.((partition) => this.tasks.get(partition)?.wake())
     this.#exchange = exchange && new Exchange({ ...exchange, clock, tasks: this.#exchangeTasks() })
+    this.#followers = this.#followersOf(ports)
     this.#moves = new Moves({
       clock,
       create: async (partition) => ({ task: await this.#create(partition), release: () => this.#release(partition) }),
@@ -144,6 +150,7 @@ export class Host implements HostView {
     await together(tasks.map((task) => task.open()))
     await together(tasks.map((task) => task.relayAgain()))
     for (const task of tasks) task.start()
+    for (let p = 0; this.#followers && p < this.ports.limits.partitions; p++) this.#followers.begin(p)
     this.#tick()
     this.#tend()
     this.#post({ t: 'opened', host: this.ports.host })
@@ -151,7 +158,7 @@ export class Host implements HostView {
 
   async #create(partition: number): Promise<Task> {
     const { limits, events } = this.ports
-    const rows = await this.ports.openRows(partition)
+    const rows = (await this.#followers?.take(partition)) ?? (await this.ports.openRows(partition))
     const journal = this.ports.journal.of(partition)
     const outputEnds = this.ports.outputEnds(partition)
     const host = this.#taskHost()
@@ -182,8 +189,14 @@ export class Host implements HostView {
 
   async #release(partition: number): Promise<void> {
     await this.ports.closeRows?.(partition)
+    if (!this.#closing) this.#followers?.begin(partition)
     // Elsewhere it is committed, or not: it holds nothing back here.
     this.ports.shared.committed(partition, Number.POSITIVE_INFINITY)
+  }
+
+  #followersOf({ clock, limits, standby, openRows, closeRows }: HostPorts): Followers | undefined {
+    if (!standby || !closeRows) return undefined
+    return new Followers({ ...standby, partitions: limits.partitions, clock, openRows, closeRows })
   }
 
   #exchangeTasks(): ExchangeTasks {
@@ -208,7 +221,7 @@ export class Host implements HostView {
         return task !== undefined
       },
       sayAgain: (origin, target) => {
-        running(origin)?.sayAgain(target)
+        running(origin)?.outgoing.again(target)
         return running(origin) !== undefined
       },
       unconfirmed: () => this.#unconfirmed(),
@@ -217,7 +230,7 @@ export class Host implements HostView {
 
   *#unconfirmed(): Iterable<{ origin: number; target: number; seq: number }> {
     for (const [origin, task] of this.tasks)
-      if (task.phase === 'running') for (const { target, seq } of task.oldestUnconfirmed()) yield { origin, target, seq }
+      if (task.phase === 'running') for (const { target, seq } of task.outgoing.oldest()) yield { origin, target, seq }
   }
 
   // ---- what tasks say
@@ -457,6 +470,7 @@ export class Host implements HostView {
     for (const stop of this.#stopTicks) stop()
     this.#exchange?.close()
     await this.#moves.close()
+    await this.#followers?.close()
     await Promise.all([...this.tasks.values()].map((task) => task.close()))
     // It works on stores and journal: none is closed under it.
     await this.#cutting

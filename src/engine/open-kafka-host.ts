@@ -40,6 +40,8 @@ export interface KafkaHostSetup {
   readonly dataDir: string
   readonly store: StoreKind
   readonly clockStepLimitMs: number
+  /** Follows the journals of partitions that others own. */
+  readonly standby: boolean
 }
 
 const HOSTS = 1
@@ -75,6 +77,7 @@ export async function openKafkaHost(setup: KafkaHostSetup, opened: Opened, troub
       await stores.close(partition)
     },
     exchange: { topic: exchangeTopic(exchangeLog), troubled },
+    ...(setup.standby ? { standby: { journal: (partition) => journalLog.shared(partition), troubled } } : {}),
     pause: (since) => turns.pause(since),
     closed: async () => {
       await events.close()

@@ -34,6 +34,8 @@ export interface KafkaOptions extends Omit<EngineOptions, 'hosts'> {
   /** Copies of each record in topics that are made; -1: the cluster's default. */
   readonly replicas: number
   readonly sessionMs: number
+  /** Follows the journals of partitions that others own, to take over faster. */
+  readonly standby: boolean
   /** How another process is asked. */
   readonly connect: Cluster['connect']
   readonly dataDir: string
@@ -53,6 +55,8 @@ export interface KafkaEngine {
 }
 
 const HOSTS = 1
+/** What a record costs is paid once for some hundred events; above, a batch of records would be taken up by few. */
+const RECORD_BYTES = 200_000
 /** How often the group is asked who owns what. */
 const LOOK_MS = 1000
 /** A trouble that goes on is told so often. */
@@ -115,6 +119,7 @@ async function openTopics(options: KafkaOptions, opened: Opened, closed: () => P
 /** Positions are offsets; any process may append. */
 function eventsPort(log: KafkaLog, shared: Shared): EventsPort {
   return {
+    maxRecordBytes: RECORD_BYTES,
     append: async (records) => {
       const positions = await Promise.all(records.map(({ partition, payload }) => log.append(partition, payload)))
       // What is on its way to a partition that runs here holds its time back from now on.
@@ -137,9 +142,9 @@ interface HostParts {
 }
 
 async function startHost(options: KafkaOptions, { name, shared, definitions, group, receive }: HostParts): Promise<HostLink> {
-  const { kafka, limits, sessionMs, dataDir, store, clockStepLimitMs, fatal } = options
+  const { kafka, limits, sessionMs, dataDir, store, clockStepLimitMs, standby, fatal } = options
   const setup: KafkaHostSetup = {
-    ...{ host: 0, kafka, process: name, sessionMs, limits, definitions, shared: shared.buffer, dataDir, store, clockStepLimitMs },
+    ...{ host: 0, kafka, process: name, sessionMs, limits, definitions, shared: shared.buffer, dataDir, store, clockStepLimitMs, standby },
   }
   const troubles = new Troubles(options.alarm)
   const link = await startWorker(setup, {

@@ -640,14 +640,9 @@ export class Task implements TaskView {
     return this.#durableMarks[origin] ?? 0
   }
 
-  /** Sends again what has left for a target and is not confirmed. */
-  sayAgain(target: number): void {
-    this.#relay.again(target)
-  }
-
-  /** Per target, the oldest message that has left and is not confirmed. */
-  oldestUnconfirmed(): Iterable<Sent> {
-    return this.#relay.oldest()
+  /** What has left for other partitions and is not confirmed. */
+  get outgoing(): Pick<Relay, 'again' | 'oldest'> {
+    return this.#relay
   }
 
   relayed(stream: OutboxStream, seq: number): void {

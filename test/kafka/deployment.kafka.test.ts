@@ -3,13 +3,14 @@
 import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Transition } from '../../src/core/transition.ts'
-import { pick, type Random, seeded, shuffled } from '../identity/random.ts'
+import { below, pick, type Random, seeded, shuffled } from '../identity/random.ts'
 import { pause } from '../process/server.ts'
 import { Deployment, SESSION_MS } from './deployment.ts'
 
 const PARTITIONS = 8
 const USERS = 60
 const MOST = 8
+const TIME_MS = 3000
 
 let deployment: Deployment
 beforeEach(() => {
@@ -81,6 +82,9 @@ function verified(transitions: readonly Transition[]): Map<string, Set<string>> 
 /** What every user has to be in, by the profile and by the transitions. */
 async function verify(): Promise<void> {
   await deployment.ask('/v1/admin/settle', { method: 'POST' })
+  // A message that came by way of another partition may lie ahead of its own one's time, which is held back while partitions move.
+  await pause(TIME_MS)
+  await deployment.ask('/v1/admin/settle', { method: 'POST' })
   const members = verified(await deployment.transitions())
   for (let user = 0; user < USERS; user++) {
     const profile = await deployment.ask<{ id: string; segments: string[] }>(`/v1/profiles/user_id:u${user}`)
@@ -131,5 +135,59 @@ test('processes join, leave, are killed and stand still: nothing is lost, nothin
   deployment.loseDisk('b')
   await deployment.start('b')
   await sending
+  await verify()
+})
+
+test('a process that follows the others takes over what they had', { timeout: 120_000 }, async () => {
+  deployment = new Deployment({ prefix: `test-${randomUUID()}`, partitions: PARTITIONS, standby: true })
+  const messages = story(seeded(4))
+  const half = Math.floor(messages.length / 2)
+  await deployment.start('a')
+  await deployment.start('b')
+  await defineSegments()
+  await sendAll(messages.slice(0, half), 200)
+  await deployment.ask('/v1/admin/settle', { method: 'POST' })
+  // Each has a store of every partition, though it runs half of them.
+  for (const name of ['a', 'b']) expect(deployment.stores(name).length).toBe(PARTITIONS)
+  await deployment.end('a', 'SIGKILL')
+  await sendAll(messages.slice(half), 200)
+  await verify()
+})
+
+/** Something happens to one of the three, and it is back before the next thing happens. */
+async function misfortune(random: Random, name: string): Promise<void> {
+  const kind = pick(random, ['kill', 'lose', 'stop', 'leave', 'blink'] as const)
+  if (kind === 'stop' || kind === 'blink') {
+    deployment.signal(name, 'SIGSTOP')
+    // Longer than the session: it is thought dead. Or shorter: nobody notices.
+    await pause(kind === 'stop' ? SESSION_MS + 500 + below(random, 3000) : below(random, SESSION_MS / 2))
+    deployment.signal(name, 'SIGCONT')
+  } else {
+    await deployment.end(name, kind === 'leave' ? 'SIGTERM' : 'SIGKILL')
+    await pause(below(random, SESSION_MS + 2000))
+    if (kind === 'lose') deployment.loseDisk(name)
+    await deployment.start(name)
+  }
+  await pause(below(random, 2000))
+}
+
+test('whatever happens, in whichever order, nothing is lost and nothing counts twice', { timeout: 1_800_000 }, async () => {
+  const rounds = Number(process.env.TRIBUTARY_FAULT_ROUNDS ?? 4)
+  const random = seeded(Number(process.env.TRIBUTARY_SEED ?? 3))
+  for (const name of ['a', 'b', 'c']) await deployment.start(name)
+  await defineSegments()
+  let isOver = false
+  const fates = (async () => {
+    for (let i = 0; i < rounds; i++) await misfortune(random, pick(random, ['a', 'b', 'c']))
+    isOver = true
+  })()
+  const messages = story(random)
+  const each = Math.ceil(messages.length / (rounds * 8))
+  // As slowly as it takes: there is something under way in each round.
+  for (let i = 0; i < messages.length; i += each) {
+    await sendAll(messages.slice(i, i + each), 100)
+    if (!isOver) await pause(500)
+  }
+  await fates
   await verify()
 })

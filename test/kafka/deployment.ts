@@ -1,6 +1,6 @@
 // Real servers that form one deployment on a broker: started, killed, stopped, asked; and clients that send a message to whichever
 // answers, again and again with the same id, until one has accepted it.
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inject } from 'vitest'
@@ -16,6 +16,7 @@ export interface DeploymentOptions {
   readonly prefix?: string
   readonly partitions: number
   readonly flags?: readonly string[]
+  readonly standby?: boolean
 }
 
 export class Deployment {
@@ -29,8 +30,8 @@ export class Deployment {
   }
 
   async start(name: string): Promise<void> {
-    const { prefix, partitions, flags = [] } = this.#options
-    const kafka = JSON.stringify({ brokers: [inject('kafka')], prefix, sessionTimeoutMs: SESSION_MS })
+    const { prefix, partitions, flags = [], standby = false } = this.#options
+    const kafka = JSON.stringify({ brokers: [inject('kafka')], prefix, sessionTimeoutMs: SESSION_MS, standby })
     const argv = ['--partitions', String(partitions), ...(prefix === undefined ? [] : ['--kafka', kafka]), ...flags]
     this.#servers.set(name, await new ServerProcess(join(this.#root, name), argv).listening())
   }
@@ -48,6 +49,11 @@ export class Deployment {
 
   loseDisk(name: string): void {
     rmSync(join(this.#root, name), { recursive: true })
+  }
+
+  /** Partitions of which a process has a store. */
+  stores(name: string): string[] {
+    return readdirSync(join(this.#root, name, 'stores')).sort()
   }
 
   get names(): string[] {

@@ -30,8 +30,8 @@ export const TIMERS_PER_LOAD = 2_000
 export const TIMERS_AHEAD = 20_000
 /** How far ahead timers are loaded at most. */
 export const LONGEST_HORIZON_MS = 7 * 86_400_000
-/** Timers fired in one batch, so that live events get their turn between. */
-export const TIMERS_PER_BATCH = 1_000
+/** Timers fired in one batch, so that live events get their turn between, and little is alive when garbage is collected. */
+export const TIMERS_PER_BATCH = 500
 /** Profiles filled in one batch. */
 export const FILLS_PER_BATCH = 64
 /** Events dated in the future that wait in one profile. */

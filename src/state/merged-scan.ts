@@ -43,7 +43,7 @@ export class MergedScan implements StoreScan {
     const rows: StoreRow[] = []
     while (!this.#isClosed && rows.length < limit) {
       if (this.#pageAt === this.#page.length && !this.#isStoreDone) {
-        await this.#fetch(limit)
+        await this.#fetch(limit - rows.length)
         continue
       }
       const stored = this.#page[this.#pageAt]

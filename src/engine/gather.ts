@@ -115,6 +115,7 @@ export class Gather {
     const { limits, partition, host } = this.#task
     const latest = host.clock.now() + limits.skewLimitMs
     while (this.#events.length < limits.batchEvents) {
+      await this.#task.breathe()
       const record = this.#records.shift()
       if (record) this.#decode(record, latest)
       else {
@@ -190,6 +191,7 @@ export class Gather {
     const scan = rows.scan({ gte: from.due < 0 ? 'i' : `${timerKey(from.due, from.key)}\u0000`, lt: timerKey(until + 1, '') })
     const page = await scan.next(TIMERS_PER_LOAD)
     await scan.close()
+    await this.#task.breathe()
     const loaded = page.map(([key]) => timerOf(key))
     const last = loaded[loaded.length - 1]
     const isAll = page.length < TIMERS_PER_LOAD || !last

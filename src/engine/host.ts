@@ -100,6 +100,8 @@ export interface HostPorts {
   readonly standby?: { journal(partition: number): SharedLog; troubled(error: Error): void }
   /** Lets the event loop turn. */
   pause(since: number): Promise<void>
+  /** True when it is time for that; absent: never. */
+  isSpent?(): boolean
   closed(): Promise<void>
 }
 
@@ -263,6 +265,7 @@ export class Host implements HostView {
           this.#post({ t: 'failed', host: this.ports.host, error: failureOf(reason) })
         this.#checkWaiting()
       },
+      isSpent: () => this.ports.isSpent?.() ?? false,
       pause: (since) => this.ports.pause(since),
     }
   }

@@ -42,15 +42,19 @@ export interface HostSetup {
 
 /** What it opens is in `opened` too, until the host that gets it can close it. */
 export async function openHostPorts(setup: HostSetup, opened: Opened): Promise<HostPorts> {
-  const { limits, dataDir } = setup
+  const { limits } = setup
   const stands = setup.clockStandsAt
   // The main thread, whose clock is guarded alike, sounds the alarm.
   const guard = new GuardedClock(systemClock, setup.clockStepLimitMs, () => {})
   const clock: Clock = stands === undefined ? guard : { ...systemClock, now: () => stands }
-  const [events, journal] = await together([openEvents(setup, opened), openJournal(setup, clock, opened)])
-  const stores: Store[] = []
-  const turns = new Turns()
-  const boot = await bootId()
+  // Stores take longest to open: their thread has yet to start.
+  const [stores, events, journal] = await together([
+    together(setup.partitions.map((partition) => openPartition(partition, setup, opened))),
+    openEvents(setup, opened),
+    openJournal(setup, clock, opened),
+  ])
+  const rows = new Map(stores.map(({ partition, rows }) => [partition, rows]))
+  const turns = new Turns(() => clock.monotonicMs(), limits.sliceMs)
   return {
     host: setup.host,
     partitions: setup.partitions,
@@ -63,20 +67,30 @@ export async function openHostPorts(setup: HostSetup, opened: Opened): Promise<H
     journal: embeddedJournal(journal),
     journalBytes: setup.journalBytes,
     outputEnds: (partition) => must(setup.outputEnds[partition], `partition ${partition}`),
-    openRows: async (partition) => {
-      const path = storeDir(dataDir, partition)
-      await mkdir(path, { recursive: true })
-      const store = await opened.keep(openStore(setup.store, path))
-      stores.push(store)
-      return PendingRows.open(store, { applyMs: limits.applyMs, applyBytes: limits.applyBytes, withMark: META_KEY, bootId: boot })
-    },
+    openRows: async (partition) => must(rows.get(partition), `partition ${partition} is one of this host`),
     pause: (since) => turns.pause(since),
+    isSpent: () => turns.isSpent(),
     closed: async () => {
-      for (const store of stores) await store.close()
+      for (const { store } of stores) await store.close()
       await journal.reader.close()
       await events.close()
     },
   }
+}
+
+interface OpenPartition {
+  readonly partition: number
+  readonly store: Store
+  readonly rows: PendingRows
+}
+
+async function openPartition(partition: number, { dataDir, store: kind, limits }: HostSetup, opened: Opened): Promise<OpenPartition> {
+  const path = storeDir(dataDir, partition)
+  await mkdir(path, { recursive: true })
+  const store = await opened.keep(openStore(kind, path))
+  const { applyMs, applyBytes } = limits
+  const rows = await PendingRows.open(store, { applyMs, applyBytes, withMark: META_KEY, bootId: await bootId() })
+  return { partition, store, rows }
 }
 
 async function openEvents({ dataDir, limits, syncedOrdinal }: HostSetup, opened: Opened): Promise<FileLogReader> {

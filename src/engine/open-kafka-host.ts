@@ -58,7 +58,7 @@ export async function openKafkaHost(setup: KafkaHostSetup, opened: Opened, troub
   const told = (partition: number, end: number): void => shared.appended(partition, end)
   const events = new KafkaEvents({ log: eventsLog, clock: guard, told, troubled })
   const stores = new Stores(setup)
-  const turns = new Turns()
+  const turns = new Turns(() => guard.monotonicMs(), limits.sliceMs)
   return {
     host: setup.host,
     partitions: [],
@@ -79,6 +79,7 @@ export async function openKafkaHost(setup: KafkaHostSetup, opened: Opened, troub
     exchange: { topic: exchangeTopic(exchangeLog), troubled },
     ...(setup.standby ? { standby: { journal: (partition) => journalLog.shared(partition), troubled } } : {}),
     pause: (since) => turns.pause(since),
+    isSpent: () => turns.isSpent(),
     closed: async () => {
       await events.close()
       await stores.closeAll()

@@ -111,6 +111,7 @@ export class Prefetch {
     for (const key of rowList) keys.push(profileRowKey(key))
     this.#task.metrics.rowsRead += keys.length
     const values = await this.#task.rows.getMany(keys)
+    await this.#task.breathe()
     let at = 0
     for (const e of events) e.repeated = values[at++] !== undefined
     // Not `||=`, which would not take the value of a repeat.
@@ -125,6 +126,7 @@ export class Prefetch {
     if (missing.length === 0) return
     this.#task.metrics.rowsRead += missing.length
     const values = await this.#task.rows.getMany(missing.map(profileRowKey))
+    await this.#task.breathe()
     for (const [i, key] of missing.entries()) this.#task.memory.load(key, values[i])
   }
 

@@ -19,6 +19,8 @@ export interface TaskView {
   readonly overgrown: Set<ProfileKey>
   readonly metrics: { rowsRead: number }
   readonly host: { readonly clock: Clock; allowedNow(): number }
+  /** Lets others run once the turn is used up; undefined while it isn't. */
+  breathe(): Promise<void> | undefined
   /** Resolves when everything executed by now is durable. */
   durable(): Promise<void>
 }

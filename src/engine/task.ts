@@ -61,6 +61,8 @@ export interface TaskHost {
   /** The task has nothing to do until it is woken. */
   idle(partition: number): void
   stopped(partition: number, reason: Error): void
+  /** The turn at hand is used up. */
+  isSpent(): boolean
   /** Lets other tasks and reads run; `since` is when the batch was begun. */
   pause(since: number): Promise<void>
 }
@@ -336,6 +338,7 @@ export class Task implements TaskView {
   /** One batch: as much of the queue as has its rows in memory. */
   async #step(): Promise<void> {
     this.#began = this.#host.clock.monotonicMs()
+    await this.breathe()
     while (this.rows.isFull) {
       await (this.#applying ?? this.#startApply())
       // The store has failed: it will be full for ever.
@@ -368,7 +371,6 @@ export class Task implements TaskView {
     const undo = copyTaskState(this.#state)
     if (this.busy.size > 0) this.#openBefore.set(this.#state.n + 1, causesOfAll(this.busy.values()))
     let done = 0
-    const slice = this.#slice()
     this.#executor.moveTo(this.#gather.nowAllowed)
     try {
       for (const input of this.#queue) {
@@ -379,7 +381,7 @@ export class Task implements TaskView {
           return { wanted }
         }
         done++
-        const pause = done % 8 === 0 ? slice() : undefined
+        const pause = done % 8 === 0 ? this.breathe() : undefined
         if (pause) await pause
       }
       this.#queue = this.#queue.slice(done)
@@ -412,7 +414,7 @@ export class Task implements TaskView {
       memory: this.memory,
       sizes: this.sizes,
       state: this.#state,
-      pause: this.#slice(),
+      pause: () => this.breathe(),
     })
     // Only now: what waits for a disk are bytes, not decoded rows, which garbage collection would copy around.
     await this.#inFlight?.done
@@ -472,16 +474,8 @@ export class Task implements TaskView {
     }
   }
 
-  /** Lets others run once a slice is used up. */
-  #slice(): () => Promise<void> | undefined {
-    const { clock } = this.#host
-    let ends = clock.monotonicMs() + this.limits.sliceMs
-    return () => {
-      if (clock.monotonicMs() < ends) return undefined
-      return this.#host.pause(this.#began).then(() => {
-        ends = clock.monotonicMs() + this.limits.sliceMs
-      })
-    }
+  breathe(): Promise<void> | undefined {
+    return this.#host.isSpent() ? this.#host.pause(this.#began) : undefined
   }
 
   #encode(commit: CommitRows): Buffer {

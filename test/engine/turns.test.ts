@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { Turns } from '../../src/engine/turns.ts'
 
 async function runAll(tasks: readonly (readonly [name: string, since: number, slices: number])[]): Promise<string> {
-  const turns = new Turns()
+  const turns = new Turns(() => 0, 2)
   const log: string[] = []
   const done = Promise.all(
     tasks.map(async ([name, since, slices]) => {
@@ -43,7 +43,30 @@ test('those who began together take turns', async () => {
 })
 
 test('an emptied line begins again', async () => {
-  const turns = new Turns()
+  const turns = new Turns(() => 0, 2)
   await turns.pause(2)
   await turns.pause(1)
+})
+
+test('a turn has one budget, which all share who work in it, and the next one has its own', async () => {
+  let nowMs = 0
+  const turns = new Turns(() => nowMs, 2)
+  const spent: boolean[] = []
+  const work = async (since: number): Promise<void> => {
+    await turns.pause(since)
+    for (let i = 0; i < 3; i++) {
+      spent.push(turns.isSpent())
+      nowMs += 1
+    }
+  }
+  await Promise.all([work(1), work(2)])
+  expect(spent).toEqual([false, false, true, false, false, true])
+  await nextTurn()
+  // Outside of the line: whoever asks first begins.
+  nowMs += 100
+  const first = [turns.isSpent(), turns.isSpent()]
+  nowMs += 2
+  const second = turns.isSpent()
+  await nextTurn()
+  expect([...first, second, turns.isSpent()]).toEqual([false, false, true, false])
 })

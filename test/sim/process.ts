@@ -157,6 +157,8 @@ export class SimProcess {
         return PendingRows.open(store, { applyMs, applyBytes, sliceRows, withMark: META_KEY, bootId })
       },
       pause: () => scheduler.wait(`pause ${h}`, this),
+      // Now and then, as the seed will have it.
+      isSpent: () => !switches.neverSpent && scheduler.hash % 5 === 0,
       closed: async () => {},
     }
   }

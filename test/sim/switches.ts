@@ -12,6 +12,8 @@ export const switches = {
   trustsAppends: false,
   /** An owner of a claimed journal passes over the claims of others. */
   ignoresClaims: false,
+  /** No turn of a host's loop is ever used up: the bounds of planted bugs were found so. */
+  neverSpent: false,
   /** The engine knows no limits of identifiers. */
   forgetsGuards: false,
 }

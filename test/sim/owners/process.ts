@@ -163,6 +163,8 @@ export class OwnerProcess {
       openRows: (p) =>
         PendingRows.open(must(this.stores[p], 'each partition has a store'), { applyMs, applyBytes, sliceRows, withMark: META_KEY }),
       pause: () => scheduler.wait(`pause ${h}`, this),
+      // Now and then, as the seed will have it.
+      isSpent: () => !switches.neverSpent && scheduler.hash % 5 === 0,
       closed: async () => {},
     }
   }

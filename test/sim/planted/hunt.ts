@@ -2,6 +2,7 @@
 import type { Broken } from '../model.ts'
 import { runOwnersSeed } from '../owners/run.ts'
 import { runSeed } from '../run.ts'
+import { switches } from '../switches.ts'
 import type { Planted } from './planted.ts'
 
 export interface Catch {
@@ -14,6 +15,7 @@ export interface Catch {
 /** The first seed that finds the bug; undefined: none within its bound did. */
 export async function hunt(bug: Planted): Promise<Catch | undefined> {
   const undo = bug.plant()
+  switches.neverSpent = true
   try {
     for (let seed = 1; seed <= bug.seeds; seed++) {
       const { broken } = await (bug.isOfOwners ? runOwnersSeed(seed) : runSeed(seed))
@@ -21,6 +23,7 @@ export async function hunt(bug: Planted): Promise<Catch | undefined> {
     }
     return undefined
   } finally {
+    switches.neverSpent = false
     undo()
   }
 }

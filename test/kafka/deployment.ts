@@ -24,6 +24,8 @@ export class Deployment {
   readonly #root = mkdtempSync(join(tmpdir(), 'tributary-deployment-'))
   readonly #servers = new Map<string, ServerProcess>()
   #next = 0
+  /** Of one that ended by itself. */
+  #ended: string | undefined
 
   constructor(options: DeploymentOptions) {
     this.#options = options
@@ -33,7 +35,12 @@ export class Deployment {
     const { prefix, partitions, flags = [], standby = false } = this.#options
     const kafka = JSON.stringify({ brokers: [inject('kafka')], prefix, sessionTimeoutMs: SESSION_MS, standby })
     const argv = ['--partitions', String(partitions), ...(prefix === undefined ? [] : ['--kafka', kafka]), ...flags]
-    this.#servers.set(name, await new ServerProcess(join(this.#root, name), argv).listening())
+    const server = await new ServerProcess(join(this.#root, name), argv).listening()
+    this.#servers.set(name, server)
+    void server.exited.then(({ code }) => {
+      // None ends by itself; what is killed here is no longer among them.
+      if (this.#servers.get(name) === server) this.#ended = `${name} ended with code ${code}: ${server.err}`
+    })
   }
 
   async end(name: string, signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
@@ -44,6 +51,7 @@ export class Deployment {
 
   /** SIGSTOP or SIGCONT. */
   signal(name: string, signal: 'SIGSTOP' | 'SIGCONT'): void {
+    if (this.#ended !== undefined) throw new Error(this.#ended)
     process.kill(this.#of(name).pid, signal)
   }
 
@@ -60,11 +68,6 @@ export class Deployment {
     return [...this.#servers.keys()]
   }
 
-  /** What they wrote to stderr. */
-  errors(): string {
-    return [...this.#servers].map(([name, server]) => `${name}: ${server.err}`).join('\n')
-  }
-
   #of(name: string): ServerProcess {
     const server = this.#servers.get(name)
     if (!server) throw new Error(`${name} does not run`)
@@ -74,6 +77,7 @@ export class Deployment {
   /** Asks the servers in turn until one answers with success. */
   async ask<T>(path: string, init: { method?: string; body?: unknown } = {}): Promise<T> {
     for (;;) {
+      if (this.#ended !== undefined) throw new Error(this.#ended)
       const servers = [...this.#servers.values()]
       const server = servers[this.#next++ % Math.max(1, servers.length)]
       const reply = server && (await this.#once(server, path, init))
@@ -105,10 +109,7 @@ export class Deployment {
   }
 
   async close(): Promise<void> {
-    for (const name of this.names) {
-      process.kill(this.#of(name).pid, 'SIGCONT')
-      await this.end(name, 'SIGKILL')
-    }
+    for (const name of this.names) await this.end(name, 'SIGKILL')
     rmSync(this.#root, { recursive: true, force: true })
   }
 }

@@ -8,7 +8,9 @@
 //    appended again and again, and so is the claim.
 // 2. Whoever reads a newer claim that counts is fenced: nothing is appended any more, nothing resolves.
 // 3. One commit at a time. The log is always being read, so a newer claim is noticed without commits too.
-// 4. `owned` rests on the instant at which a read was *begun* that found the end and no newer claim: an answer may lie about
+// 4. Commits carry the own claim and follow on the own last one, never on where the reader stands: it may have read a newer claim
+//    already that nobody has drawn the conclusions of yet.
+// 5. `owned` rests on the instant at which a read was *begun* that found the end and no newer claim: an answer may lie about
 //    unread for as long as the process sleeps.
 import { invariant, must } from '../core/assert.ts'
 import type { Clock } from '../core/clock.ts'
@@ -83,6 +85,10 @@ export class ClaimedLog {
   #lost: (error: Error) => void = () => {}
   #claiming: Outgoing | undefined
   #committing: Committing | undefined
+  /** The own claim, and the last commit behind it (4). */
+  #own: Base | undefined
+  /** Of the last commit that counted and was taken in. */
+  #lastN = 0
   #heardMs = Number.NEGATIVE_INFINITY
   readonly #waiting: PromiseWithResolvers<void>[] = []
   /** Turns begun, ever. */
@@ -108,6 +114,7 @@ export class ClaimedLog {
     const isStopped = (): boolean => this.#error !== undefined
     const reader = new ClaimedReader({ log, clock, retryMs: this.#timing.retryMs, troubled, isStopped }, from, base)
     this.#reader = reader
+    this.#lastN = base.n
     try {
       await this.#take(reader, visit)
     } catch (error) {
@@ -116,7 +123,7 @@ export class ClaimedLog {
     }
     this.#lost = opening.lost
     this.#follow().catch((error: Error) => this.#end(error))
-    return reader.base
+    return this.#owning()
   }
 
   async #take(reader: ClaimedReader, visit: Visit): Promise<void> {
@@ -133,15 +140,15 @@ export class ClaimedLog {
   /** Appends the commit that follows on the last one; resolves with its position once it counts (1). */
   commit(payload: Uint8Array): Promise<number> {
     if (this.#error) return Promise.reject(this.#error)
-    const { base } = this.#read()
     invariant(this.#phase === 'owning' && this.#committing === undefined, 'an owner commits one at a time (3)')
+    const base = this.#owning()
     const done = Promise.withResolvers<number>()
     this.#committing = { records: encodeParts(payload, base), counted: 0, cancelRepeat: () => {}, n: base.n + 1, done }
     this.#send(this.#committing)
     return done.promise
   }
 
-  /** Undefined while ownership is known to be fresh (4); else resolves once it is, and rejects when it has ended. */
+  /** Undefined while ownership is known to be fresh (5); else resolves once it is, and rejects when it has ended. */
   owned(): Promise<void> | undefined {
     if (this.#error) return Promise.reject(this.#error)
     if (this.#isFresh()) return undefined
@@ -189,6 +196,10 @@ export class ClaimedLog {
     if (this.#error) throw this.#error
   }
 
+  #owning(): Base {
+    return must(this.#own, 'an owner has a claim')
+  }
+
   #read(): ClaimedReader {
     return must(this.#reader, 'an opened log has a reader')
   }
@@ -212,7 +223,10 @@ export class ClaimedLog {
       if (this.#error) return
       if (counted.t === 'claim') this.#tookClaim(counted)
       else if (this.#phase === 'owning') this.#tookOwn(counted)
-      else if (counted.t === 'commit') await visit?.(counted.n, counted.payload, counted.position)
+      else if (counted.t === 'commit') {
+        this.#lastN = counted.n
+        await visit?.(counted.n, counted.payload, counted.position)
+      }
     }
     if (!reader.isCaughtUp || this.#phase !== 'owning') return
     this.heartbeat(begunMs)
@@ -225,6 +239,7 @@ export class ClaimedLog {
     if (this.#phase === 'claiming' && counted.owner === owner) {
       this.#claiming?.cancelRepeat()
       this.#claiming = undefined
+      this.#own = { claim: counted.claim, n: this.#lastN }
       this.#enter('owning')
     } else if (this.#phase === 'owning') {
       this.#enter('fenced')
@@ -244,6 +259,7 @@ export class ClaimedLog {
     invariant(committing.counted === committing.records.length, 'the last part of a commit counts last')
     committing.cancelRepeat()
     this.#committing = undefined
+    this.#own = { ...this.#owning(), n: counted.n }
     committing.done.resolve(counted.position)
   }
 

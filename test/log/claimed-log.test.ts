@@ -62,6 +62,28 @@ class Bench {
   }
 }
 
+/** Reads whose answers stay away until they are let go. */
+class HeldReads {
+  isHolding = false
+  #letGo: (() => void)[] = []
+
+  around(log: SharedLog): SharedLog {
+    return {
+      ...log,
+      read: async (from, limits) => {
+        const page = await log.read(from, limits)
+        if (this.isHolding) await new Promise<void>((go) => this.#letGo.push(go))
+        return page
+      },
+    }
+  }
+
+  release(): void {
+    this.isHolding = false
+    for (const go of this.#letGo.splice(0)) go()
+  }
+}
+
 describe('an owner', () => {
   test('repeats its claim and its commits until it reads them, and tells each once', async () => {
     const bench = new Bench()
@@ -156,6 +178,25 @@ describe('an owner', () => {
     const next = bench.open(bench.owner('b'))
     await expect(bench.while(Promise.all([next, bench.pass(60)]).then(() => owner.verify()))).rejects.toMatchObject({ code: 'fenced' })
   })
+
+  test.each(Array.from({ length: 10 }, (_, i) => i))(
+    'that commits %i microtasks after a newer claim came is as good as fenced',
+    async (microtasks) => {
+      const bench = new Bench()
+      const held = new HeldReads()
+      const stale = bench.owner('a', (log) => held.around(log))
+      await bench.open(stale)
+      held.isHolding = true
+      const newer = bench.owner('b')
+      await bench.open(newer)
+      held.release()
+      for (let i = 0; i < microtasks; i++) await undefined
+      stale.commit(Buffer.from('of the stale')).catch(() => undefined)
+      await bench.pass(60)
+      await bench.while(newer.commit(Buffer.from('of the newer')))
+      expect((await bench.open(bench.owner('c'))).visited).toEqual(['of the newer'])
+    },
+  )
 
   test('that is closed or fenced rejects what waits and what comes', async () => {
     const bench = new Bench()

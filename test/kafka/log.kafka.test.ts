@@ -55,7 +55,7 @@ test('a read that waits is answered by what is appended meanwhile, and its end t
   expect(await cursor.read(at, waiting(300))).toMatchObject({ records: [], end: at })
 })
 
-test('under load a reader that asks again at once is told the end again and again', async () => {
+test('under load a reader that asks again at once is told the end, with the record or by the next answer', async () => {
   const cursor = log.cursor(1)
   let at = await endOf(1)
   let caughtUp = 0
@@ -66,8 +66,10 @@ test('under load a reader that asks again at once is told the end again and agai
     expect(text(records)).toBe(`n${i}`)
     at++
     if (at === end) caughtUp++
+    // The answer may have been on its way when the end was asked for: how often is a matter of luck.
+    else expect(await cursor.read(at, waiting(300))).toMatchObject({ records: [], end: at })
   }
-  expect(caughtUp).toBeGreaterThan(40)
+  expect(caughtUp).toBeGreaterThan(0)
 })
 
 test('a reader that waits doesn’t hold up one that reads history, nor do two on one partition disturb each other', async () => {

@@ -17,7 +17,7 @@ import { below, pick } from '../identity/random.ts'
 import { recordOf, START_MS } from '../oracle/events-arbitrary.ts'
 import { SimClock } from './clock.ts'
 import type { Coverage } from './coverage.ts'
-import { Disk, type DiskCrash } from './disk.ts'
+import { Disk, type DiskCrash, mendStore } from './disk.ts'
 import { exceeds } from './guards.ts'
 import { type Broken, type InvariantNumber, Model } from './model.ts'
 import { type Action, type CrashPoint, keepOf, type Plan } from './plan.ts'
@@ -225,7 +225,10 @@ export class World {
     this.scheduler.release()
     this.#trap = undefined
     this.process.diskIsFull = false
-    for (const log of this.process.disk.logs) log.faults.failNext = undefined
+    const { disk } = this.process
+    for (const log of disk.logs) log.faults.failNext = undefined
+    // One that nobody has read since it began to fail has told nobody: no restart will come.
+    for (const [partition, store] of disk.stores.entries()) mendStore(store, partition, disk.setup)
   }
 
   // ---- steps

@@ -183,20 +183,15 @@ export class Disk {
 /** A store whose every answer waits for its turn. */
 export function simStore(
   partition: number,
-  setup: Pick<DiskSetup, 'scheduler' | 'owner'>,
+  { scheduler, owner }: Pick<DiskSetup, 'scheduler' | 'owner'>,
   snapshot: MemorySnapshot | undefined,
 ): MemoryStore {
   const store = new MemoryStore(snapshot)
-  mendStore(store, partition, setup)
-  return store
-}
-
-/** From now on nothing fails there. */
-export function mendStore(store: MemoryStore, partition: number, { scheduler, owner }: Pick<DiskSetup, 'scheduler' | 'owner'>): void {
   store.faults.beforeRead = () => scheduler.wait(`store ${partition} read`, owner)
   store.faults.beforeWrite = () => scheduler.wait(`store ${partition} write`, owner, `store ${partition} writes`)
   store.faults.afterWrite = () => scheduler.wait(`store ${partition} written`, owner)
   store.faults.beforeSync = () => scheduler.wait(`store ${partition} sync`, owner)
+  return store
 }
 
 function leftOf({ name, log }: SimLog, { keep }: DiskCrash, { random }: Scheduler): CrashOptions {

@@ -17,7 +17,7 @@ import { below, pick } from '../identity/random.ts'
 import { recordOf, START_MS } from '../oracle/events-arbitrary.ts'
 import { SimClock } from './clock.ts'
 import type { Coverage } from './coverage.ts'
-import { Disk, type DiskCrash, mendStore } from './disk.ts'
+import { Disk, type DiskCrash } from './disk.ts'
 import { exceeds } from './guards.ts'
 import { type Broken, type InvariantNumber, Model } from './model.ts'
 import { type Action, type CrashPoint, keepOf, type Plan } from './plan.ts'
@@ -72,6 +72,8 @@ export class World {
   #trap: { readonly at: CrashPoint; readonly power: boolean; readonly from: number } | undefined
   /** A fault explains the trouble that this life gets into. */
   #isExcused = false
+  /** A store of this life fails from now on, whether the engine has noticed or not. */
+  #hasFailingStore = false
   #snapshots: MemorySnapshot[][] = []
   #boots = 0
   /** It was started on stores that may be too old: these are the right ones. */
@@ -205,6 +207,7 @@ export class World {
         else if (action.how === 'write') faults.beforeWrite = fail
         else faults.afterWrite = fail
         this.#isExcused = true
+        this.#hasFailingStore = true
         this.coverage.hit(action.how === 'written' ? 'store write fails after writing' : `store ${action.how} fails`)
         return
       }
@@ -225,10 +228,9 @@ export class World {
     this.scheduler.release()
     this.#trap = undefined
     this.process.diskIsFull = false
-    const { disk } = this.process
-    for (const log of disk.logs) log.faults.failNext = undefined
-    // One that nobody has read since it began to fail has told nobody: no restart will come.
-    for (const [partition, store] of disk.stores.entries()) mendStore(store, partition, disk.setup)
+    for (const log of this.process.disk.logs) log.faults.failNext = undefined
+    // Where the engine has not needed it since, clients have been told that it fails, and come back to another process only.
+    if (this.#hasFailingStore) this.#nextLife({ power: false })
   }
 
   // ---- steps
@@ -333,6 +335,7 @@ export class World {
     this.scheduler.forget(dying)
     this.clock.forget(dying)
     this.#isExcused = false
+    this.#hasFailingStore = false
     // It may have been killed before it could refuse.
     if (dying.engine) this.#right = undefined
     if (crash.power) this.#boots++

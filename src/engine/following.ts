@@ -10,8 +10,8 @@ import type { Registry } from './registry.ts'
 
 export interface FollowingPorts {
   readonly clock: Clock
-  readonly registry: Registry
-  readonly overview: Overview
+  readonly registry: Pick<Registry, 'follow' | 'version'>
+  readonly overview: Pick<Overview, 'look'>
   /** This process's name among the members. */
   readonly self: () => string | undefined
   /** Is shown all partitions; answers where the manual clock stands, if there is one. */

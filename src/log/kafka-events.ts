@@ -7,12 +7,20 @@
 import { must } from '../core/assert.ts'
 import { type Clock, sleep } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
-import type { KafkaLog } from './kafka-log.ts'
 import type { KafkaCursor, KafkaRecord } from './kafka-reader.ts'
 import type { PartitionReader, ReadLimits } from './log.ts'
 
+/** The topic, as far as it is needed: a KafkaLog. */
+export interface EventsTopic {
+  readonly partitions: number
+  ends(): Promise<number[]>
+  cursor(partition: number): Cursor
+}
+
+type Cursor = Pick<KafkaCursor, 'read' | 'close'>
+
 export interface KafkaEventsOptions {
-  readonly log: KafkaLog
+  readonly log: EventsTopic
   readonly clock: Clock
   /** One past the last record that is known of a partition. */
   readonly told: (partition: number, end: number) => void
@@ -32,7 +40,7 @@ interface Tail {
   bytes: number
   failed: Error | undefined
   /** Reads ahead on behalf of the tail; another one where the tail begins anew elsewhere. */
-  cursor: KafkaCursor | undefined
+  cursor: Cursor | undefined
   resume: () => void
 }
 
@@ -138,7 +146,7 @@ export class KafkaEvents implements PartitionReader {
     })
   }
 
-  async #follow(tail: Tail, cursor: KafkaCursor, from: number): Promise<void> {
+  async #follow(tail: Tail, cursor: Cursor, from: number): Promise<void> {
     let position = from
     const isLeft = (): boolean => tail.cursor !== cursor
     while (!isLeft()) {

@@ -15,6 +15,7 @@
 // 1. What was visible once stays, in its place, for every reader. Positions are contiguous.
 // 2. An append is answered with success only after its record is visible. A rejection says nothing.
 // 3. Records of the tail become visible in their order.
+// 4. A record is stamped by the leader when it arrives.
 import { must } from '../../src/core/assert.ts'
 import type { Clock } from '../../src/core/clock.ts'
 import type { SharedLog, SharedPage, SharedReadLimits, SharedRecord } from '../../src/log/claimed.ts'
@@ -36,6 +37,18 @@ export interface UnreliableOptions {
   readonly schedule: Schedule
   /** By default all goes well. */
   readonly fate?: () => Fate
+  /** The leader's clock (4). */
+  readonly now?: () => number
+}
+
+type StampedRecord = SharedRecord & { readonly stamp: number }
+
+interface StampedPage extends SharedPage {
+  readonly records: readonly StampedRecord[]
+}
+
+export interface StampedLog extends SharedLog {
+  read(from: number, limits: SharedReadLimits): Promise<StampedPage>
 }
 
 export interface Connection {
@@ -47,6 +60,7 @@ export interface Connection {
 
 interface Arrived {
   readonly payload: Buffer
+  readonly stamp: number
   readonly visible: () => void
   readonly dropped: () => void
 }
@@ -57,7 +71,7 @@ interface Waiting {
 
 export class UnreliableLog {
   readonly #options: UnreliableOptions
-  readonly #visible: SharedRecord[] = []
+  readonly #visible: StampedRecord[] = []
   readonly #tail: Arrived[] = []
   readonly #waiting = new Set<Waiting>()
 
@@ -66,7 +80,7 @@ export class UnreliableLog {
   }
 
   /** What every reader sees (1). */
-  get records(): readonly SharedRecord[] {
+  get records(): readonly StampedRecord[] {
     return this.#visible
   }
 
@@ -80,7 +94,7 @@ export class UnreliableLog {
     for (const lost of this.#tail.splice(kept)) lost.dropped()
   }
 
-  connect(connection: Connection): SharedLog {
+  connect(connection: Connection): StampedLog {
     const state = { isClosed: false }
     const open = new Set<() => void>()
     return {
@@ -96,7 +110,7 @@ export class UnreliableLog {
 
   #append(payload: Buffer, connection: Connection, state: { readonly isClosed: boolean }): Promise<void> {
     if (state.isClosed) return Promise.reject(new Error('the connection is closed'))
-    const { fate = () => GOOD, schedule } = this.#options
+    const { fate = () => GOOD, schedule, now = () => 0 } = this.#options
     const { arrivals, isAnswered } = fate()
     return new Promise((resolve, reject) => {
       const fail = (why: string): void => connection.schedule('answer', () => reject(new Error(why)))
@@ -109,7 +123,7 @@ export class UnreliableLog {
         const dropped = (): void => {
           if (isTold) fail('the leader has changed')
         }
-        schedule('arrive', () => this.#arrive({ payload, visible, dropped }))
+        schedule('arrive', () => this.#arrive({ payload, stamp: now(), visible, dropped }))
       }
     })
   }
@@ -123,7 +137,7 @@ export class UnreliableLog {
   #replicate(): void {
     const oldest = this.#tail.shift()
     if (!oldest) return
-    this.#visible.push({ position: this.#visible.length, payload: oldest.payload })
+    this.#visible.push({ position: this.#visible.length, payload: oldest.payload, stamp: oldest.stamp })
     oldest.visible()
     for (const waiting of [...this.#waiting]) waiting.wake()
   }
@@ -132,7 +146,7 @@ export class UnreliableLog {
     from: number,
     limits: SharedReadLimits,
     by: { readonly connection: Connection; readonly state: { readonly isClosed: boolean }; readonly open: Set<() => void> },
-  ): Promise<SharedPage> {
+  ): Promise<StampedPage> {
     const { connection, state, open } = by
     if (state.isClosed) return Promise.reject(new Error('the connection is closed'))
     return new Promise((resolve, reject) => {
@@ -163,8 +177,8 @@ export class UnreliableLog {
     })
   }
 
-  #page(from: number, { maxRecords, maxBytes }: SharedReadLimits): SharedPage {
-    const records: SharedRecord[] = []
+  #page(from: number, { maxRecords, maxBytes }: SharedReadLimits): StampedPage {
+    const records: StampedRecord[] = []
     let bytes = 0
     for (let p = from; p < this.#visible.length && records.length < maxRecords; p++) {
       const record = must(this.#visible[p], 'index in range')

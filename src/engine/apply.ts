@@ -6,6 +6,8 @@
 // 2. A profile's time never runs backwards: it is max(the partition's now, its own asOf).
 // 3. Founding counts as evaluated once the first event is applied: no entry is seen that this event undoes.
 // 4. Every membership change goes through `emit`, which counts sizes and writes the transition.
+// 5. An event counts at its acceptance at the earliest (wall clock): one that came by way of a partition that is further on in time
+//    moves its profile's time there, and no other's. So nothing waits for its instant but what is dated beyond its acceptance.
 import { InvariantError, must } from '../core/assert.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { EventRecord, Json } from '../core/event.ts'
@@ -102,6 +104,11 @@ export class Apply {
     return Math.max(this.#s.state.now, p.asOf)
   }
 
+  /** When an event of this stamp counts for a profile (5). */
+  nowAt(p: Profile, stamp: number): number {
+    return this.#s.limits.clock === 'wall' ? Math.max(this.nowFor(p), stamp) : this.nowFor(p)
+  }
+
   touch(p: Profile): void {
     p.dirty = true
     this.#s.batch.profiles.add(p)
@@ -140,15 +147,16 @@ export class Apply {
   /** Applies an event to a born profile. */
   event(p: Profile, event: CarriedEvent, cause: CauseRef): void {
     const { record, bytes } = event
-    const now = this.nowFor(p)
+    const now = this.nowAt(p, cause.stamp)
     const founding = p.segments === undefined
+    p.asOf = now
+    this.touch(p)
     if (!founding) {
       this.bringUp(p, now)
       this.#ageTimeline(p, now)
       if (record.at > now && this.#hasTooManyWaiting(p, record)) return
       if (record.at <= now) this.#rebuildFor(this.plan, p, viewOf(event), now)
     }
-    p.asOf = now
     p.updatedAt = Math.max(p.updatedAt, now)
     p.appliedSeq++
     if (founding) p.timeline = []
@@ -169,7 +177,6 @@ export class Apply {
     }
     this.#s.state.applied++
     this.rearm(p)
-    this.touch(p)
   }
 
   /** A timeline that gets events is looked at once its oldest are beyond the retention by a part of it. */

@@ -4,7 +4,7 @@
 // 1. An input whose rows aren't all in memory changes nothing and says what it wants.
 // 2. Messages to the own partition are taken in the same step, in order. One that wants a row goes the way of the exchange, and
 //    so do all behind it in that step; a later one overtakes it unless it has the same address.
-// 3. An event is counted once: its hash is a row of the same commit.
+// 3. An event is counted once: its hash, and what was taken in of its origin (origins.ts), are rows of the same commit.
 // 4. The partition's `now` moves by stamps (wall clock) or by control records (manual clock), and never back.
 import { invariant, must } from '../core/assert.ts'
 import { homeOf, type IdentifierKey, type ProfileKey, profileKey } from '../core/identifier.ts'
@@ -27,6 +27,7 @@ import type { EventInput } from './event-input.ts'
 import { auditKey, busyKey, dedupeKey, groupKey, prefixRange, publicKey } from './keys.ts'
 import { Absent, type Memory } from './memory.ts'
 import { mayNeedTimeline, mergeNeedsTimeline } from './merge-needs.ts'
+import type { Origins } from './origins.ts'
 import { AppliedEvent, decodeHandedOver, encodeHandedOver, Forward, type HandedOver, type InputEvent, Profile, viewOf } from './profile.ts'
 import { mintPublicId, publicIdText } from './public-id.ts'
 import * as segmentState from './segment-state.ts'
@@ -72,6 +73,8 @@ const EMPTY = Buffer.alloc(0)
 export interface ExecutorSurroundings extends Surroundings {
   readonly partition: number
   readonly memory: Memory
+  /** What sources have brought. */
+  readonly origins: Origins
   /** Roots with protocol work under way. */
   readonly busy: Map<ProfileKey, Profile>
   /** Message hashes counted by the batch before, whose rows a prefetch may not have seen. */
@@ -177,7 +180,8 @@ export class Executor implements Context {
 
   #isRepeat(input: EventInput): boolean {
     const hash = input.messageHash
-    if (!input.repeated && !this.#s.batch.seen.has(hash) && !this.#s.seenBefore.has(hash)) return false
+    const isReadAgain = input.read !== undefined && !this.#s.origins.take(input.read)
+    if (!isReadAgain && !input.repeated && !this.#s.batch.seen.has(hash) && !this.#s.seenBefore.has(hash)) return false
     this.#s.state.repeated++
     return true
   }
@@ -303,7 +307,7 @@ export class Executor implements Context {
   }
 
   #lacksForRoot(p: Profile, message: IdentityMessage): void {
-    if (message.kind === 'event') this.#lacksToApply(p, [message.event], this.#s.state.now)
+    if (message.kind === 'event') this.#lacksToApply(p, [message.event], this.apply_.nowAt(p, message.cause.stamp))
     else if (message.kind === 'accept' || message.kind === 'handover') {
       const isAttached = this.#attach(p, segmentState.missingGroups(segmentsOf(p)))
       if (message.kind === 'accept') this.#wantRows(p)
@@ -313,7 +317,8 @@ export class Executor implements Context {
 
   #lacksToTakeIn(p: Profile, { state, to, root }: IdentityMessage & { kind: 'handover' }): void {
     const other = this.#handedOver(state, to).contents
-    const now = Math.max(this.apply_.nowFor(p), other?.asOf ?? 0)
+    const newest = root.waiting.reduce((stamp, { cause }) => Math.max(stamp, cause.stamp), 0)
+    const now = Math.max(this.apply_.nowAt(p, newest), other?.asOf ?? 0)
     const waiting = root.waiting.map(({ event }) => event)
     this.#lacksToApply(p, waiting, now)
     if (!other || p.timeline !== undefined) return

@@ -1,0 +1,66 @@
+// Events that reach their profile by way of another partition, under the wall clock: they count at once, where the partition of the
+// profile stands back in time too, because nothing has happened in it or because its process has a backlog.
+import { expect, test } from 'vitest'
+import { homeOf, identifierKey } from '../../src/core/identifier.ts'
+import { Namespaces } from '../../src/core/namespace.ts'
+import type { Transition } from '../../src/core/transition.ts'
+import { type Harness, HOUR, harness } from './harness.ts'
+
+const namespaces = new Namespaces({})
+const PARTITIONS = 4
+const SEGMENTS = {
+  buyers: { event: 'Order', within: '1h', count: { gte: 2 } },
+  silent: { all: [{ event: 'Order' }, { event: 'Order', within: '1h', count: { eq: 0 } }] },
+}
+
+/** A value of the namespace whose home is this partition. */
+function valueAt(namespace: string, partition: number): string {
+  for (let n = 0; ; n++) {
+    const key = identifierKey(namespaces.priorityOf(namespace), namespace, `x${n}`)
+    if (homeOf(key, PARTITIONS) === partition) return `x${n}`
+  }
+}
+
+const userId = valueAt('user_id', 0)
+const anonymousId = valueAt('anonymous_id', 3)
+
+/** A known person whose device's events come by way of partition 3. */
+async function opened(hosts: number): Promise<Harness> {
+  const h = await harness({ clock: 'wall', hosts, partitions: PARTITIONS, namespaces })
+  for (const [id, where] of Object.entries(SEGMENTS)) void h.engine.putSegment(id, { where })
+  await h.run(200)
+  await h.send({ type: 'identify', userId, anonymousId, messageId: 'known' })
+  await h.run(400)
+  return h
+}
+
+const shown = ({ segment, transition, cause, causeId, at }: Transition): object => ({ segment, transition, cause, causeId, at })
+
+/** Runs until it is settled, and not a millisecond longer than that takes. */
+async function settled(h: Harness): Promise<void> {
+  let isSettled = false
+  void h.engine.settle().then(() => {
+    isSettled = true
+  })
+  while (!isSettled) await h.run(1)
+}
+
+test.each([1, 2])('such an event counts when it arrives, at the instant of its acceptance (%i hosts)', async (hosts) => {
+  const h = await opened(hosts)
+  const seen: object[] = []
+  for (const [i, pauseMs] of [90_000, 30_000, 2 * HOUR, 1].entries()) {
+    h.clock.advance(pauseMs)
+    await h.run(20)
+    const at = h.clock.now()
+    await h.send({ type: 'track', event: 'Order', anonymousId, messageId: `order-${i}` })
+    await settled(h)
+    if (i === 1) seen.push({ segment: 'buyers', transition: 'entered', cause: 'event', causeId: 'order-1', at })
+    if (i === 2) seen.push({ segment: 'silent', transition: 'exited', cause: 'event', causeId: 'order-2', at })
+    if (i === 3) seen.push({ segment: 'buyers', transition: 'entered', cause: 'event', causeId: 'order-3', at })
+    expect((await h.transitions()).filter(({ cause }) => cause !== 'timer').map(shown)).toEqual(seen)
+  }
+  // Time alone did the rest: out of one and into the other.
+  expect((await h.transitions()).filter(({ cause }) => cause === 'timer').map(({ segment }) => segment)).toEqual(['buyers', 'silent'])
+  expect(h.stopped).toEqual([])
+  await h.engine.close()
+})

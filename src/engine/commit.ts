@@ -10,6 +10,7 @@ import type { Batch } from './batch.ts'
 import type { TaskLimits } from './config.ts'
 import { exchangeKey, groupKey, leafKey, META_KEY, outboxKey, profileRowKey, SIZES_PER_ROW, sizesKey } from './keys.ts'
 import type { Memory } from './memory.ts'
+import type { Origins } from './origins.ts'
 import { type Block, OUTBOX_STREAMS, type OutboxStream, STREAM_LETTER } from './outbox.ts'
 import { encodeForward, encodeProfile } from './profile.ts'
 import { encodeTaskState, type TaskState } from './task-state.ts'
@@ -23,6 +24,7 @@ export interface CommitRows {
 export interface CommitSurroundings {
   readonly limits: TaskLimits
   readonly memory: Memory
+  readonly origins: Origins
   readonly sizes: ReadonlyMap<number, number>
   readonly state: TaskState
   /** Called now and then between profiles: long batches let others run. */
@@ -42,6 +44,7 @@ export async function encodeBatch(batch: Batch, s: CommitSurroundings): Promise<
     s.memory.encoded(key, { bytes: row, from: 0, to: row.length }, s.state.n)
   }
   for (const [x, leaf] of batch.leaves) rows.put(leafKey(x), encodeLeaf(leaf))
+  s.origins.write(rows)
   for (const block of batch.sizeBlocks) rows.put(sizesKey(block), encodeSizes(block, s.sizes))
   const blocks = takeBlocks(batch, s.state)
   for (const [stream, block] of blocks) rows.put(outboxKey(STREAM_LETTER[stream], block.firstSeq + block.count - 1), encodeOutboxRow(block))

@@ -3,6 +3,7 @@
 import { decodeEvent, type EventHead } from '../core/event.ts'
 import type { IdentifierKey } from '../core/identifier.ts'
 import type { CauseRef } from '../identity/messages.ts'
+import type { OriginEvent } from './origins.ts'
 import { InputEvent } from './profile.ts'
 
 export interface LogEvent {
@@ -11,6 +12,8 @@ export interface LogEvent {
   /** The position behind it. */
   readonly next: number
   readonly place: Omit<CauseRef, 'messageId'>
+  /** Where a source has read it. */
+  readonly read?: OriginEvent | undefined
 }
 
 export class EventInput {
@@ -18,6 +21,7 @@ export class EventInput {
   readonly next: number
   readonly messageHash: string
   readonly smallest: IdentifierKey
+  readonly read: OriginEvent | undefined
   /** The store has its hash: it was counted before. */
   repeated = false
   readonly #bytes: Buffer
@@ -25,8 +29,9 @@ export class EventInput {
   #event: InputEvent | undefined
   #cause: CauseRef | undefined
 
-  constructor({ bytes, head, next, place }: LogEvent) {
+  constructor({ bytes, head, next, place, read }: LogEvent) {
     this.next = next
+    this.read = read
     this.messageHash = head.messageHash
     this.smallest = head.smallest
     this.#bytes = bytes

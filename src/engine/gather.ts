@@ -5,9 +5,10 @@
 // 2. A clock record ends the batch: what it makes due fires before the next event is read.
 // 3. With inputs drained, and only then, `now` may follow the clock (wall clock), as far as the host allows.
 // 4. What needs definitions that aren't known here yet waits, and what is behind it: another process may have heard of them first.
-import { invariant } from '../core/assert.ts'
+import { invariant, must } from '../core/assert.ts'
 import { decodeEventHead, restamped } from '../core/event.ts'
 import { PROFILE_KEY_BYTES, type ProfileKey } from '../core/identifier.ts'
+import type { Reading } from '../core/origin.ts'
 import { decodeMessage } from '../identity/codec.ts'
 import type { PartitionReader, PartitionRecord } from '../log/log.ts'
 import {
@@ -24,6 +25,7 @@ import { EventInput } from './event-input.ts'
 import type { Input } from './execute.ts'
 import { decodeInput, eventOf, positionOf, recordOf } from './inputs.ts'
 import { prefixRange, profileKeyOf, timelineBefore, timerKey, timerOf } from './keys.ts'
+import type { OriginEvent } from './origins.ts'
 import { decodeProfileRow, decodeTimelineRow, Profile, versionHandedOver } from './profile.ts'
 import type { TaskView } from './task-view.ts'
 
@@ -32,6 +34,7 @@ const LAST_KEY = '\u00ff'.repeat(PROFILE_KEY_BYTES)
 interface Place {
   readonly position: number
   readonly next: number
+  readonly read: OriginEvent | undefined
 }
 
 interface Times {
@@ -139,20 +142,20 @@ export class Gather {
       for (let i = from; i < input.events.length; i++) {
         const bytes = input.events[i] as Buffer
         const next = i + 1 === input.events.length ? after : positionOf(record, i + 1)
-        this.#events.push(this.#decodeOne(bytes, { position: positionOf(record, i), next }, times))
+        this.#events.push(this.#decodeOne(bytes, { position: positionOf(record, i), next, read: readAt(input.reading, i) }, times))
       }
     }
     this.#next = after
   }
 
-  #decodeOne(read: Buffer, { position, next }: Place, { latest, acceptedAt }: Times): Input {
+  #decodeOne(stored: Buffer, { position, next, read }: Place, { latest, acceptedAt }: Times): Input {
     try {
-      const bytes = acceptedAt === undefined ? read : restamped(read, acceptedAt)
+      const bytes = acceptedAt === undefined ? stored : restamped(stored, acceptedAt)
       const head = decodeEventHead(bytes)
       const stamp = Math.min(head.acceptedAt, latest)
-      return new EventInput({ bytes, head, next, place: { partition: this.#task.partition, position, stamp } })
+      return new EventInput({ bytes, head, next, read, place: { partition: this.#task.partition, position, stamp } })
     } catch (error) {
-      return { kind: 'unreadable', next, stamp: 0, reason: String(error), bytes: read }
+      return { kind: 'unreadable', next, stamp: 0, reason: String(error), bytes: stored }
     }
   }
 
@@ -270,6 +273,10 @@ export class Gather {
     const from = decodeTimelineRow(last[1]).record.at + 1
     return { kind: 'trim', key, through: last[0].slice(1 + key.length), count: page.length, from, oldest: from }
   }
+}
+
+function readAt(reading: Reading | undefined, i: number): OriginEvent | undefined {
+  return reading && { origin: reading.origin, from: reading.from, place: must(reading.places[i], 'each event has a place') }
 }
 
 function versionNeeded(input: Input): number {

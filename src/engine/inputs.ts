@@ -4,10 +4,12 @@
 //   pack      1 · (length varint · event record)*
 //   clock     2 · now varint
 //   definitions 3 · version varint
+//   read pack 4 · origin 16 · from varint · (leader varint · offset - from varint · index varint · length varint · event record)*
 //
 // A position is record × 4096 + event: the place of an event in its partition, and what replies carry.
 import { Reader, Writer } from '../core/bytes.ts'
 import { TributaryError } from '../core/errors.ts'
+import { ORIGIN_KEY_BYTES, type OriginPlace, type Reading } from '../core/origin.ts'
 
 export const EVENTS_PER_RECORD = 4096
 
@@ -16,11 +18,16 @@ export const recordOf = (position: number): number => Math.floor(position / EVEN
 export const eventOf = (position: number): number => position % EVENTS_PER_RECORD
 
 export type InputRecord =
-  | { readonly kind: 'events'; readonly events: Buffer[] }
+  | {
+      readonly kind: 'events'
+      readonly events: Buffer[]
+      /** Where they come from, if a source has read them. */
+      readonly reading?: Reading
+    }
   | { readonly kind: 'clock'; readonly now: number }
   | { readonly kind: 'definitions'; readonly version: number }
 
-const [PACK, CLOCK, DEFINITIONS] = [1, 2, 3]
+const [PACK, CLOCK, DEFINITIONS, READ_PACK] = [1, 2, 3, 4]
 
 /** Packs encoded events of one partition. */
 export class Pack {
@@ -31,6 +38,20 @@ export class Pack {
 
   add(event: Uint8Array): void {
     if (this.count === 0) this.#w.u8(PACK)
+    this.#add(event)
+  }
+
+  /** All events of a pack are of one reading, or of none. */
+  addRead(event: Uint8Array, { origin, from }: Reading, { leader, offset, index }: OriginPlace): void {
+    if (this.count === 0) this.#w.u8(READ_PACK).binary(origin).varint(from)
+    this.#w
+      .varint(leader)
+      .varint(offset - from)
+      .varint(index)
+    this.#add(event)
+  }
+
+  #add(event: Uint8Array): void {
     this.#w.bytes(event)
     this.count++
     this.bytes += event.length
@@ -53,8 +74,21 @@ export function decodeInput(payload: Buffer): InputRecord {
   const kind = r.u8()
   if (kind === CLOCK) return { kind: 'clock', now: r.varint() }
   if (kind === DEFINITIONS) return { kind: 'definitions', version: r.varint() }
+  if (kind === READ_PACK) return decodeRead(r)
   if (kind !== PACK) throw new TributaryError('data_corrupt', `events log record of unknown kind ${kind}`)
   const events: Buffer[] = []
   while (!r.done) events.push(r.bytes())
   return { kind: 'events', events }
+}
+
+function decodeRead(r: Reader): InputRecord {
+  const origin = r.binary(ORIGIN_KEY_BYTES)
+  const from = r.varint()
+  const places: OriginPlace[] = []
+  const events: Buffer[] = []
+  while (!r.done) {
+    places.push({ leader: r.varint(), offset: from + r.varint(), index: r.varint() })
+    events.push(r.bytes())
+  }
+  return { kind: 'events', events, reading: { origin, from, places } }
 }

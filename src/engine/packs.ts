@@ -3,6 +3,7 @@ import { must } from '../core/assert.ts'
 import { Writer } from '../core/bytes.ts'
 import { type EventRecord, encodeEvent } from '../core/event.ts'
 import { homeOf } from '../core/identifier.ts'
+import type { Reading } from '../core/origin.ts'
 import { EVENTS_PER_RECORD, Pack } from './inputs.ts'
 
 export interface PackedRecord {
@@ -26,14 +27,14 @@ export class Packs {
     return homeOf(event.identifiers[0]?.key ?? '', this.#packs.length)
   }
 
-  /** The records of these events, stamped as accepted at `stamp`. */
-  records(events: readonly EventRecord[], stamp: number): PackedRecord[] {
+  /** The records of these events, stamped as accepted at `stamp`; with their places where a source has read them. */
+  records(events: readonly EventRecord[], stamp: number, reading?: Reading): PackedRecord[] {
     const touched = new Set<number>()
     const records: PackedRecord[] = []
     const close = (partition: number, pack: Pack): void => {
       records.push({ partition, count: pack.count, payload: pack.take() })
     }
-    for (const event of events) {
+    for (const [i, event] of events.entries()) {
       const partition = this.homeOf(event)
       const pack = this.#of(partition)
       encodeEvent(event, this.#w.reset(), stamp)
@@ -41,7 +42,8 @@ export class Packs {
       // A position has no room for more events of one record.
       if (pack.count === EVENTS_PER_RECORD || (pack.count > 0 && pack.bytes + bytes.length > this.#maxBytes)) close(partition, pack)
       touched.add(partition)
-      pack.add(bytes)
+      if (reading) pack.addRead(bytes, reading, must(reading.places[i], 'each event has a place'))
+      else pack.add(bytes)
     }
     for (const partition of touched) close(partition, this.#of(partition))
     return records

@@ -7,6 +7,7 @@ import type { Sent } from './batch.ts'
 import { decodeOutboxRow, readSizes } from './commit.ts'
 import { type DeadRows, exchangePlaceOf, outboxSeqOf } from './dead-rows.ts'
 import { META_KEY, prefixRange, profileKeyOf } from './keys.ts'
+import type { Origins } from './origins.ts'
 import { type Block, OUTBOX_STREAMS, type OutboxStream, STREAM_LETTER } from './outbox.ts'
 import { decodeTaskState, emptyTaskState, type TaskState } from './task-state.ts'
 
@@ -31,6 +32,12 @@ export async function readAllSizes(rows: PendingRows, sizes: Map<number, number>
   await scan(rows, 'z', (key, value) => {
     readSizes((key.charCodeAt(1) << 16) | (key.charCodeAt(2) << 8) | key.charCodeAt(3), value, sizes)
   })
+}
+
+/** Reads what was taken in of sources, in place of what is there. */
+export async function readOrigins(rows: PendingRows, origins: Origins): Promise<void> {
+  origins.clear()
+  await scan(rows, 'k', (key, value) => origins.load(key, value))
 }
 
 /** The roots with protocol work under way. */

@@ -34,12 +34,13 @@ import { positionOf } from './inputs.ts'
 import { encodeCommit } from './journal.ts'
 import { OwnedGate, type TaskJournal } from './journal-port.ts'
 import { Memory } from './memory.ts'
+import { Origins } from './origins.ts'
 import type { OutboxStream } from './outbox.ts'
 import { Prefetch } from './prefetch.ts'
 import { NEVER, Profile } from './profile.ts'
 import { publicIdText } from './public-id.ts'
 import { Relay } from './relay.ts'
-import { busyRoots, readAllSizes, readState, unconfirmedOf, unrelayedOf } from './task-rows.ts'
+import { busyRoots, readAllSizes, readOrigins, readState, unconfirmedOf, unrelayedOf } from './task-rows.ts'
 import { copyTaskState, emptyTaskState, type TaskState } from './task-state.ts'
 import type { TaskView } from './task-view.ts'
 import { Timers } from './timers.ts'
@@ -169,6 +170,7 @@ export class Task implements TaskView {
       limits: this.limits,
       definitions: this.definitions,
       memory: this.memory,
+      origins: new Origins(),
       timers: this.timers,
       sizes: this.sizes,
       busy: this.busy,
@@ -219,6 +221,7 @@ export class Task implements TaskView {
       return
     }
     await readAllSizes(this.rows, this.sizes)
+    await readOrigins(this.rows, this.#surroundings.origins)
     await this.#readBusy()
     this.#unconfirmed = await unconfirmedOf(this.rows, this.#state, this.#deadRows)
     this.#relay = new Relay(
@@ -412,6 +415,7 @@ export class Task implements TaskView {
     const commit = await encodeBatch(batch, {
       limits: this.limits,
       memory: this.memory,
+      origins: s.origins,
       sizes: this.sizes,
       state: this.#state,
       pause: () => this.breathe(),
@@ -568,6 +572,7 @@ export class Task implements TaskView {
     this.undone++
     this.#surroundings.seenBefore = new Set()
     await readAllSizes(this.rows, this.sizes)
+    await readOrigins(this.rows, this.#surroundings.origins)
     await this.#readBusy()
     this.#beginExecutor()
   }

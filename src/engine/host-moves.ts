@@ -40,6 +40,8 @@ export class Moves {
   readonly #ports: MovesPorts
   readonly #wanted = new Set<number>()
   readonly #held = new Map<number, Held>()
+  /** Revoked while they were opening: what is held of them is of no use, also where they are assigned anew meanwhile. */
+  readonly #givenUp = new Set<number>()
   /** Under way, by partition (1). */
   readonly #moving = new Map<number, Promise<void>>()
 
@@ -56,7 +58,10 @@ export class Moves {
     this.#wanted.delete(partition)
     const held = this.#held.get(partition)
     // Nobody waits for the rest of an opening.
-    if (held?.task.phase === 'opening') held.task.close().catch(() => undefined)
+    if (held?.task.phase === 'opening') {
+      this.#givenUp.add(partition)
+      held.task.close().catch(() => undefined)
+    }
     this.#move(partition)
   }
 
@@ -91,7 +96,7 @@ export class Moves {
   #isUnsettled(partition: number): boolean {
     const held = this.#held.get(partition)
     const isWanted = this.#wanted.has(partition)
-    return held ? !isWanted || isFenced(held.task.stopReason) : isWanted
+    return held ? !isWanted || this.#givenUp.has(partition) || isFenced(held.task.stopReason) : isWanted
   }
 
   /** Opens and closes until the partition is as it is wanted. */
@@ -102,8 +107,9 @@ export class Moves {
       const held = this.#held.get(partition)
       if (!this.#isUnsettled(partition)) return
       if (held) {
+        const wasGivenUp = this.#givenUp.has(partition)
         await this.#close(partition, held)
-        if (this.#wanted.has(partition)) await sleep(this.#ports.clock, AGAIN_MS)
+        if (this.#wanted.has(partition) && !wasGivenUp) await sleep(this.#ports.clock, AGAIN_MS)
       } else await this.#open(partition)
     }
   }
@@ -112,7 +118,7 @@ export class Moves {
     const held = await this.#ports.create(partition)
     this.#held.set(partition, held)
     const { task } = held
-    const isWanted = (): boolean => this.#wanted.has(partition)
+    const isWanted = (): boolean => this.#wanted.has(partition) && !this.#givenUp.has(partition)
     if (!isWanted()) return
     try {
       await task.open()
@@ -129,5 +135,6 @@ export class Moves {
     await task.close().catch(() => undefined)
     await release()
     this.#held.delete(partition)
+    this.#givenUp.delete(partition)
   }
 }

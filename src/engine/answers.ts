@@ -46,7 +46,13 @@ function both(sum: Answer, next: Answer, i: number): Answer {
   if (sum.kind === 'preview' && next.kind === 'preview')
     return { ...sum, size: sum.size + next.size, total: sum.total + next.total, of: [...sum.of, ...next.of] }
   if (sum.kind === 'clean' && next.kind === 'clean')
-    return { ...sum, clean: sum.clean && next.clean, moved: sum.moved + next.moved, of: [...sum.of, ...next.of] }
+    return {
+      ...sum,
+      clean: sum.clean && next.clean,
+      moved: sum.moved + next.moved,
+      of: [...sum.of, ...next.of],
+      hosts: sum.hosts + next.hosts,
+    }
   if (sum.kind === 'done' && next.kind === 'done') return sum
   throw new TypeError(`hosts answered ${sum.kind} and ${next.kind}`)
 }

@@ -197,8 +197,8 @@ export class Asker {
     const answers = await this.#askAll(watch, 'clean')
     this.#mustCover(answers)
     if (!answers.every(({ clean }) => clean)) return undefined
-    const owners = answers.filter(({ of }) => of.length > 0)
-    return { state: stateOf(answers), claims: claimsOf(answers), isOne: owners.length === 1 }
+    const hosts = answers.reduce((n, answer) => n + answer.hosts, 0)
+    return { state: stateOf(answers), claims: claimsOf(answers), isOne: hosts === 1 }
   }
 
   /** Finished, and relayed; with `now`, also every flip due by then. */

@@ -1,4 +1,4 @@
-// Messages between partitions of different processes, over a topic that may lose, repeat and reorder them. Owns what is on its way out,
+// Messages between partitions of different hosts, of one process or several, over a topic that may lose, repeat and reorder them. Owns what is on its way out,
 // the reading of the partitions that run here, and the asking again; the messages themselves stay in the outboxes of their senders.
 //
 //   origin's task ──send──▶ exchange[target] ──read──▶ target's task        and   confirm, again: the other way round

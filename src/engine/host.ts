@@ -96,8 +96,8 @@ export interface HostPorts {
   closeRows?(partition: number): Promise<void>
   /** Where partitions move between processes: how they speak with one another. */
   readonly exchange?: { readonly topic: ExchangeTopic; readonly troubled: (error: Error) => void }
-  /** Where partitions that others run are followed: their journals. */
-  readonly standby?: { journal(partition: number): SharedLog; troubled(error: Error): void }
+  /** Where partitions that others run are followed: those that may come to this host, and their journals. */
+  readonly standby?: { readonly partitions: readonly number[]; journal(partition: number): SharedLog; troubled(error: Error): void }
   /** Lets the event loop turn. */
   pause(since: number): Promise<void>
   /** True when it is time for that; absent: never. */
@@ -152,7 +152,7 @@ export class Host implements HostView {
     await together(tasks.map((task) => task.open()))
     await together(tasks.map((task) => task.relayAgain()))
     for (const task of tasks) task.start()
-    for (let p = 0; this.#followers && p < this.ports.limits.partitions; p++) this.#followers.begin(p)
+    for (const partition of this.ports.standby?.partitions ?? []) this.#followers?.begin(partition)
     this.#tick()
     this.#tend()
     this.#post({ t: 'opened', host: this.ports.host })

@@ -11,3 +11,8 @@ export function partitionsOf(host: number, hosts: number, partitions: number): n
   const to = Math.floor(((host + 1) * partitions) / hosts)
   return Array.from({ length: to - from }, (_, i) => from + i)
 }
+
+/** Where they come and go: a process is given runs of neighbours, which are to be spread over its hosts. */
+export function mayComeTo(host: number, hosts: number, partitions: number): number[] {
+  return Array.from({ length: partitions }, (_, p) => p).filter((p) => p % hosts === host)
+}

@@ -1,7 +1,7 @@
 // Opens what a host needs whose partitions are shared with other processes: connections to the topics, and a store per partition
 // that runs here. Owns the names under which journals are claimed.
 //
-// 1. Every claim has another owner's name: `<process>.<count>`, and no two processes have one name, ever.
+// 1. Every claim has another owner's name: `<process>.<host>.<count>`, and no two processes have one name, ever.
 // 2. A task is not open before it is known where its events end as of its claim: whoever owned the partition before may have read
 //    what this process has not heard of.
 // 3. Stores only save reading: one that is gone is built again from the journal.
@@ -22,13 +22,14 @@ import type { HostPorts } from './host.ts'
 import { claimedJournals } from './journal-claimed.ts'
 import type { HostJournal, TaskJournal } from './journal-port.ts'
 import { META_KEY } from './keys.ts'
-import { storeDir } from './layout.ts'
+import { mayComeTo, storeDir } from './layout.ts'
 import type { Opened } from './opened.ts'
 import { Shared } from './shared.ts'
 import { Turns } from './turns.ts'
 
 export interface KafkaHostSetup {
   readonly host: number
+  readonly hosts: number
   readonly kafka: KafkaSettings
   /** Of this run of this process (1). */
   readonly process: string
@@ -44,14 +45,13 @@ export interface KafkaHostSetup {
   readonly standby: boolean
 }
 
-const HOSTS = 1
 const READ_WAIT_MS = 500
 
 /** What it opens is in `opened` too, until the host that gets it can close it. `troubled`: something is tried again. */
 export async function openKafkaHost(setup: KafkaHostSetup, opened: Opened, troubled: (error: Error) => void): Promise<HostPorts> {
   const { limits, kafka } = setup
   const guard = new GuardedClock(systemClock, setup.clockStepLimitMs, () => {})
-  const shared = new Shared(HOSTS, limits.partitions, setup.shared)
+  const shared = new Shared(setup.hosts, limits.partitions, setup.shared)
   const topic = (kind: TopicKind): Promise<KafkaLog> =>
     opened.keep(KafkaLog.open({ settings: kafka, clock: systemClock, kind, partitions: limits.partitions }))
   const [eventsLog, journalLog, exchangeLog] = await Promise.all([topic('events'), topic('journal'), topic('exchange')])
@@ -77,7 +77,7 @@ export async function openKafkaHost(setup: KafkaHostSetup, opened: Opened, troub
       await stores.close(partition)
     },
     exchange: { topic: exchangeTopic(exchangeLog), troubled },
-    ...(setup.standby ? { standby: { journal: (partition) => journalLog.shared(partition), troubled } } : {}),
+    ...(setup.standby ? { standby: standbyOf(setup, journalLog, troubled) } : {}),
     pause: (since) => turns.pause(since),
     isSpent: () => turns.isSpent(),
     closed: async () => {
@@ -86,6 +86,14 @@ export async function openKafkaHost(setup: KafkaHostSetup, opened: Opened, troub
       await Promise.all([eventsLog.close(), journalLog.close(), exchangeLog.close()])
     },
   }
+}
+
+function standbyOf(
+  { host, hosts, limits }: KafkaHostSetup,
+  log: KafkaLog,
+  troubled: (error: Error) => void,
+): NonNullable<HostPorts['standby']> {
+  return { partitions: mayComeTo(host, hosts, limits.partitions), journal: (partition) => log.shared(partition), troubled }
 }
 
 interface JournalParts {
@@ -100,7 +108,7 @@ function journalsOf(setup: KafkaHostSetup, { log, events, clock, troubled }: Jou
   const timing = { freshMs, waitMs: Math.min(READ_WAIT_MS, freshMs / 2) }
   let opened = 0
   const journals = claimedJournals((partition) => ({
-    ...{ log: log.shared(partition), owner: `${setup.process}.${opened++}`, clock, timing, troubled },
+    ...{ log: log.shared(partition), owner: `${setup.process}.${setup.host}.${opened++}`, clock, timing, troubled },
   }))
   const of = (partition: number): TaskJournal => {
     const journal = journals.of(partition)

@@ -19,7 +19,8 @@ import type { DefinitionChange } from './definitions.ts'
 import { type Cluster, ToldDirectory } from './directory.ts'
 import { EmbeddedEngine } from './embedded.ts'
 import type { EventsPort } from './events-port.ts'
-import type { FromHost } from './host.ts'
+import type { FromHost, ToHost } from './host.ts'
+import { mayComeTo } from './layout.ts'
 import { errorOf } from './links.ts'
 import { type EngineOptions, watchSpace } from './open.ts'
 import type { KafkaHostSetup } from './open-kafka-host.ts'
@@ -29,7 +30,7 @@ import type { EmbeddedPorts, HostLink } from './ports.ts'
 import { Shared } from './shared.ts'
 import { startWorker } from './start-worker.ts'
 
-export interface KafkaOptions extends Omit<EngineOptions, 'hosts'> {
+export interface KafkaOptions extends EngineOptions {
   readonly kafka: KafkaSettings
   /** Copies of each record in topics that are made; -1: the cluster's default. */
   readonly replicas: number
@@ -54,7 +55,6 @@ export interface KafkaEngine {
   join(address: string): Promise<void>
 }
 
-const HOSTS = 1
 /** What a record costs is paid once for some hundred events; above, a batch of records would be taken up by few. */
 const RECORD_BYTES = 200_000
 /** How often the group is asked who owns what. */
@@ -86,7 +86,7 @@ async function openTopics(options: KafkaOptions, opened: Opened, closed: () => P
     opened.keep(KafkaLog.open({ settings: kafka, clock: systemClock, kind, partitions }))
   const [eventsLog, definitionsLog] = await Promise.all([log('events', limits.partitions), log('definitions', 1)])
   const outputs = await opened.keep(openTopicOutputs({ ...options.outputs, settings: kafka, clock: systemClock, alarm }))
-  const shared = new Shared(HOSTS, limits.partitions)
+  const shared = new Shared(options.hosts, limits.partitions)
   // Until a partition runs here it holds nothing back.
   for (let p = 0; p < limits.partitions; p++) shared.committed(p, Number.POSITIVE_INFINITY)
   const space = watchSpace(options.dataDir, options.minFreeBytes)
@@ -104,7 +104,7 @@ async function openTopics(options: KafkaOptions, opened: Opened, closed: () => P
     outputs,
     cluster: { name, directory: group.directory, connect: options.connect },
     freeBytes: () => space.freeBytes,
-    startHosts: async (definitions, receive) => [await startHost(options, { name, shared, definitions, group, receive })],
+    startHosts: (definitions, receive) => startHosts(options, { name, shared, definitions, group, receive }),
     closed: async () => {
       space.stop()
       await definitionsLog.close()
@@ -141,26 +141,24 @@ interface HostParts {
   readonly receive: (message: FromHost) => void
 }
 
-async function startHost(options: KafkaOptions, { name, shared, definitions, group, receive }: HostParts): Promise<HostLink> {
-  const { kafka, limits, sessionMs, dataDir, store, clockStepLimitMs, standby, fatal } = options
-  const setup: KafkaHostSetup = {
-    ...{ host: 0, kafka, process: name, sessionMs, limits, definitions, shared: shared.buffer, dataDir, store, clockStepLimitMs, standby },
-  }
+function startHosts(options: KafkaOptions, { name, shared, definitions, group, receive }: HostParts): Promise<HostLink[]> {
+  const { kafka, limits, hosts, sessionMs, dataDir, store, clockStepLimitMs, standby, fatal } = options
   const troubles = new Troubles(options.alarm)
-  const link = await startWorker(setup, {
-    partitions: Array.from({ length: limits.partitions }, (_, p) => p),
-    receive: (message) => (message.t === 'troubled' ? troubles.tell(errorOf(message.error).message) : receive(message)),
-    fatal,
-  })
-  group.runOn(link)
-  return {
-    partitions: link.partitions,
-    post: (message) => {
+  const heard = (message: FromHost): void => (message.t === 'troubled' ? troubles.tell(errorOf(message.error).message) : receive(message))
+  const started = Array.from({ length: hosts }, async (_, host) => {
+    const own = { host, hosts, process: name, definitions, shared: shared.buffer }
+    const setup: KafkaHostSetup = { ...own, kafka, sessionMs, limits, dataDir, store, clockStepLimitMs, standby }
+    const partitions = mayComeTo(host, hosts, limits.partitions)
+    const link = await startWorker(setup, { partitions, receive: heard, fatal })
+    group.runOn(link)
+    const post = (message: ToHost): void => {
       // (2)
       if (message.t === 'close') group.leave().finally(() => link.post(message))
       else link.post(message)
-    },
-  }
+    }
+    return { partitions, post }
+  })
+  return Promise.all(started)
 }
 
 /** Tells a trouble that goes on now and then only. */
@@ -184,7 +182,9 @@ class Troubles {
 class Group {
   readonly directory = new ToldDirectory()
   readonly #options: KafkaOptions
-  #link: HostLink | undefined
+  /** By partition, the host to which it comes. */
+  readonly #links = new Map<number, HostLink>()
+  #leaving: Promise<void> | undefined
   #membership: KafkaMembership | undefined
   #isLooking = false
   #cancelLook: () => void = () => {}
@@ -194,7 +194,7 @@ class Group {
   }
 
   runOn(link: HostLink): void {
-    this.#link = link
+    for (const partition of link.partitions) this.#links.set(partition, link)
   }
 
   async join(address: string): Promise<void> {
@@ -219,7 +219,12 @@ class Group {
     this.#look()
   }
 
-  async leave(): Promise<void> {
+  leave(): Promise<void> {
+    this.#leaving ??= this.#leave()
+    return this.#leaving
+  }
+
+  async #leave(): Promise<void> {
     const membership = this.#membership
     this.#membership = undefined
     this.#cancelLook()
@@ -227,7 +232,7 @@ class Group {
   }
 
   #tell(t: 'assign' | 'revoke', partitions: readonly number[]): void {
-    for (const partition of partitions) this.#link?.post({ t, partition })
+    for (const partition of partitions) this.#links.get(partition)?.post({ t, partition })
     this.#look()
   }
 

@@ -211,9 +211,10 @@ function clean(host: HostView, { ends, watch }: Question & { kind: 'isFinished' 
   // Once one of them has stopped nothing gets finished: whoever waits in another process is told so.
   for (const partition of host.tasks.keys()) taskOf(host, partition)
   const of = ownedOf(host.tasks.values())
+  const hosts = of.length > 0 ? 1 : 0
   return isFinished(host, ends)
-    ? { kind: 'clean', clean: true, moved: host.moved(watch, ends), of }
-    : { kind: 'clean', clean: false, moved: 0, of }
+    ? { kind: 'clean', clean: true, moved: host.moved(watch, ends), of, hosts }
+    : { kind: 'clean', clean: false, moved: 0, of, hosts }
 }
 
 async function settled(host: HostView, ends: Ends, now: number | undefined): Promise<Answer> {

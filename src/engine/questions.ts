@@ -68,7 +68,10 @@ export type Answer =
   | { readonly kind: 'memberships'; readonly memberships: readonly (readonly [segment: number, seq: number, member: boolean])[] }
   | { readonly kind: 'members'; readonly members: readonly { key: ProfileKey; id: string; userId: string }[]; readonly more: boolean }
   | { readonly kind: 'preview'; readonly size: number; readonly total: number; readonly of: Owned }
-  /** `moved`, where it is clean: equal in two answers to one watch iff nothing of what it is about has moved here in between. */
-  | { readonly kind: 'clean'; readonly clean: boolean; readonly moved: number; readonly of: Owned }
+  /**
+   * `moved`, where it is clean: equal in two answers to one watch iff nothing of what it is about has moved here in between. `hosts`: how
+   * many of those that have partitions it is put together from, each as of another instant.
+   */
+  | { readonly kind: 'clean'; readonly clean: boolean; readonly moved: number; readonly of: Owned; readonly hosts: number }
   | { readonly kind: 'settled'; readonly of: Owned }
   | { readonly kind: 'status'; readonly partitions: readonly PartitionFacts[] }

@@ -99,11 +99,11 @@ async function alone(messages: readonly object[], clockMs: number): Promise<obje
 
 describe('answers', () => {
   test.each([
-    ['in memory', false, 60],
-    ['over HTTP', true, 15],
-  ])('each process gives the same ones, which are those of one process alone, asked %s', async (_, overHttp, length) => {
+    ['in memory', false, 60, 1],
+    ['over HTTP', true, 15, 2],
+  ])('each process gives the same ones, which are those of one process alone, asked %s', async (_, overHttp, length, hosts) => {
     const random = seeded(1)
-    const world = await open({ processes: 3, overHttp })
+    const world = await open({ processes: 3, overHttp, hosts })
     const [a, b, c] = world.processes as [ClusterProcess, ClusterProcess, ClusterProcess]
     await b.engine.putSegment('buyers', { where: must(SEGMENTS.buyers, 'it is one') })
     await c.engine.putSegment('often', { where: must(SEGMENTS.often, 'it is one') })
@@ -145,7 +145,8 @@ describe('moves', () => {
     async (seed) => {
       const random = seeded(seed)
       const fate = () => ({ arrivals: pick(random, [0, 1, 1, 1, 2]), isAnswered: random() < 0.8 })
-      const world = await open({ processes: 3, exchangeFate: fate, limits: { batchEvents: 4, applyMs: 20 } })
+      const hosts = 1 + (seed % 2)
+      const world = await open({ processes: 3, hosts, exchangeFate: fate, limits: { batchEvents: 4, applyMs: 20 } })
       const any = (): ClusterProcess => pick(random, world.living)
       for (const [id, where] of Object.entries(SEGMENTS)) await any().engine.putSegment(id, { where })
       const messages = Array.from({ length: 80 }, (_, k) => message(random, k))

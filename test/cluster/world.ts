@@ -18,6 +18,7 @@ import type { ExchangeTopic } from '../../src/engine/exchange.ts'
 import { type FromHost, Host, type HostPorts, type ToHost } from '../../src/engine/host.ts'
 import { claimedJournals } from '../../src/engine/journal-claimed.ts'
 import { META_KEY } from '../../src/engine/keys.ts'
+import { mayComeTo } from '../../src/engine/layout.ts'
 import { Outputs } from '../../src/engine/outputs.ts'
 import type { HostLink } from '../../src/engine/ports.ts'
 import { httpPeers } from '../../src/engine/remote.ts'
@@ -41,6 +42,8 @@ export const MAX_LAG = 50
 export interface ClusterOptions {
   readonly processes: number
   readonly partitions?: number
+  /** Of each process. */
+  readonly hosts?: number
   readonly limits?: Partial<TaskLimits>
   /** How long a question takes to another process and back. */
   readonly peerTurns?: number
@@ -67,7 +70,7 @@ export class ClusterProcess {
   readonly #cluster: Cluster
   readonly #stores = new Map<number, MemoryStore>()
   readonly #shared: Shared
-  #host: Host | undefined
+  readonly #hosts: Host[] = []
   #api: FastifyInstance | undefined
   #url: string | undefined
 
@@ -76,7 +79,7 @@ export class ClusterProcess {
     this.name = name
     const { limits, namespaces } = cluster
     const clock = this.#clock()
-    this.#shared = new Shared(1, limits.partitions)
+    this.#shared = new Shared(cluster.hosts, limits.partitions)
     for (let p = 0; p < limits.partitions; p++) this.#shared.committed(p, Number.POSITIVE_INFINITY)
     this.engine = new EmbeddedEngine({
       ...{ limits, namespaces, clock, shared: this.#shared, minFreeBytes: 0, maxLagEvents: MAX_LAG, readTimeoutMs: cluster.readTimeoutMs },
@@ -84,7 +87,8 @@ export class ClusterProcess {
       definitions: this.#connect(cluster.definitions),
       outputs: cluster.outputsOf(this),
       cluster: { name, directory: this.directory, connect: (address) => this.#peer(address) },
-      startHosts: async (definitions, receive) => [await this.#startHost(definitions, receive)],
+      startHosts: (definitions, receive) =>
+        Promise.all(Array.from({ length: cluster.hosts }, (_, host) => this.#startHost(host, definitions, receive))),
       freeBytes: () => Number.POSITIVE_INFINITY,
       stopped: (partition, reason) => void this.stopped.push(`${partition}: ${reason}`),
       fatal: (error) => void this.stopped.push(String(error.stack)),
@@ -107,9 +111,17 @@ export class ClusterProcess {
     await this.engine.close()
   }
 
-  /** What the group wants it to run is told to its host. */
-  post(message: ToHost): void {
-    queueMicrotask(() => this.isDead || this.#host?.receive(message))
+  #hostOf(partition: number): Host {
+    return must(this.#hosts[partition % this.#hosts.length], 'each partition has a host')
+  }
+
+  /** What the group wants it to run is told to the host to which it comes. */
+  post(message: ToHost & { readonly partition: number }): void {
+    this.#post(this.#hostOf(message.partition), message)
+  }
+
+  #post(host: Host, message: ToHost): void {
+    queueMicrotask(() => this.isDead || host.receive(message))
   }
 
   kill(): void {
@@ -118,7 +130,7 @@ export class ClusterProcess {
 
   /** Its task finds something wrong and stops. */
   stop(partition: number): void {
-    must(this.#host?.tasks.get(partition), 'it runs here').fail(new Error('an invariant is broken'))
+    must(this.#hostOf(partition).tasks.get(partition), 'it runs here').fail(new Error('an invariant is broken'))
   }
 
   synced(ordinal: number): void {
@@ -180,23 +192,23 @@ export class ClusterProcess {
     }
   }
 
-  async #startHost(definitions: HostPorts['definitions'], receive: (message: FromHost) => void): Promise<HostLink> {
-    const host = new Host(this.#hostPorts(definitions), (message) => queueMicrotask(() => this.isDead || receive(message)))
-    this.#host = host
+  async #startHost(number: number, definitions: HostPorts['definitions'], receive: (message: FromHost) => void): Promise<HostLink> {
+    const host = new Host(this.#hostPorts(number, definitions), (message) => queueMicrotask(() => this.isDead || receive(message)))
+    this.#hosts[number] = host
     await host.open()
-    const partitions = Array.from({ length: this.#cluster.limits.partitions }, (_, p) => p)
-    return { partitions, post: (message) => this.post(message) }
+    const { hosts, limits } = this.#cluster
+    return { partitions: mayComeTo(number, hosts, limits.partitions), post: (message) => this.#post(host, message) }
   }
 
-  #hostPorts(definitions: HostPorts['definitions']): HostPorts {
+  #hostPorts(host: number, definitions: HostPorts['definitions']): HostPorts {
     const { limits, events, journals } = this.#cluster
     const clock = this.#clock()
     let claims = 0
     return {
-      ...{ host: 0, partitions: [], limits, clock, shared: this.#shared, definitions, events: events.reader },
+      ...{ host, partitions: [], limits, clock, shared: this.#shared, definitions, events: events.reader },
       journal: claimedJournals((p) => {
         const log = this.#connect(must(journals[p], 'each partition has a journal'))
-        return { log, owner: `${this.name} ${++claims}`, clock, timing: TIMING }
+        return { log, owner: `${this.name}.${host} ${++claims}`, clock, timing: TIMING }
       }),
       journalBytes: Number.POSITIVE_INFINITY,
       outputEnds: () => ({ transitions: undefined, merges: undefined, deadLetters: undefined }),
@@ -229,6 +241,7 @@ export class Cluster {
   readonly journals: readonly UnreliableLog[]
   readonly exchange: readonly UnreliableLog[]
   readonly processes: ClusterProcess[] = []
+  readonly hosts: number
   readonly peerTurns: number
   readonly overHttp: boolean
   readonly readTimeoutMs: number
@@ -239,6 +252,7 @@ export class Cluster {
 
   constructor(options: ClusterOptions) {
     const partitions = options.partitions ?? 4
+    this.hosts = options.hosts ?? 1
     this.peerTurns = options.peerTurns ?? 1
     this.overHttp = options.overHttp ?? false
     // The clocks run on while HTTP takes its time.

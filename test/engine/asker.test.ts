@@ -17,8 +17,8 @@ const THEIRS: Owned = [
   [2, 5],
   [3, 5],
 ]
-const clean = (of: Owned, moved = 1): Answer => ({ kind: 'clean', clean: true, moved, of })
-const dirty = (of: Owned): Answer => ({ kind: 'clean', clean: false, moved: 0, of })
+const clean = (of: Owned, moved = 1): Answer => ({ kind: 'clean', clean: true, moved, of, hosts: of.length > 0 ? 1 : 0 })
+const dirty = (of: Owned): Answer => ({ kind: 'clean', clean: false, moved: 0, of, hosts: of.length > 0 ? 1 : 0 })
 const settled = (of: Owned): Answer => ({ kind: 'settled', of })
 
 class World {
@@ -85,6 +85,13 @@ describe('finished', () => {
     const world = new World([clean([...MINE, ...THEIRS])], [clean([])])
     expect(await world.within(world.asker.finished([]), 100)).toBe('done')
     expect(world.asked.length).toBe(1)
+  })
+
+  test('takes two looks where one process answers for all, with several hosts: they looked one after the other', async () => {
+    const both = (moved: number): Answer => ({ ...clean([...MINE, ...THEIRS], moved), hosts: 2 }) as Answer
+    const world = new World([clean([])], [both(3), both(4), both(4)])
+    expect(await world.within(world.asker.finished([]), 100)).toBe('done')
+    expect(world.asked.length).toBe(3)
   })
 
   test('takes the same owners both times', async () => {

@@ -34,6 +34,7 @@ export const ERRORS = {
   position_timeout: { status: 503, hint: 'The write was not applied within the time limit; retry the read.' },
   partition_stopped: { status: 503, hint: 'A partition has stopped; /v1/status and the log say why.' },
   fenced: { status: 503, hint: 'Another process has taken the partition over; retry, it answers now.' },
+  journal_cut: { status: 503, hint: 'The journal no longer has what was to be read next; the partition is built anew from what it has.' },
   partition_moving: { status: 503, hint: 'A partition is on its way from one process to another; retry.' },
   not_ready: { status: 503, hint: 'The engine is still starting.' },
   internal: { status: 500, hint: 'This is a fault of the server; see its log.' },

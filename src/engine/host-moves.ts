@@ -7,10 +7,12 @@
 //
 // 1. A partition is opened, or closed, by one at a time: its store is never open twice.
 // 2. The others go on: nothing here waits for more than one partition.
-// 3. A task whose partition another process has taken over is dropped quietly. If the partition is still assigned here, it is opened
-//    again, with another owner's name, after AGAIN_MS: time for whoever hands partitions out to say that it isn't.
+// 3. A task whose partition another process has taken over is dropped quietly, and so is one that the journal has left behind
+//    (journal_cut). If the partition is still assigned here, it is opened again, with another owner's name, after AGAIN_MS: time for
+//    whoever hands partitions out to say that it isn't.
 import { type Clock, sleep } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
+import { isCut } from './journal-port.ts'
 import type { Task } from './task.ts'
 
 /** A task and what was opened for it. */
@@ -34,7 +36,8 @@ export interface MovesPorts {
 
 const AGAIN_MS = 500
 
-export const isFenced = (error: Error | undefined): boolean => error instanceof TributaryError && error.code === 'fenced'
+/** The task has ended, for no fault of the partition's. */
+export const isFenced = (error: Error | undefined): boolean => error instanceof TributaryError && (error.code === 'fenced' || isCut(error))
 
 export class Moves {
   readonly #ports: MovesPorts

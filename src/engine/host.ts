@@ -19,7 +19,7 @@ import { isFenced, Moves } from './host-moves.ts'
 import { Followers } from './host-standby.ts'
 import type { HostView } from './host-view.ts'
 import { recordOf } from './inputs.ts'
-import type { HostJournal } from './journal-port.ts'
+import { type HostJournal, isCut } from './journal-port.ts'
 import { together } from './opened.ts'
 import type { OutboxStream } from './outbox.ts'
 import { answer } from './query.ts'
@@ -94,6 +94,8 @@ export interface HostPorts {
   openRows(partition: number): Promise<PendingRows>
   /** Nothing works on the rows of a partition any more. */
   closeRows?(partition: number): Promise<void>
+  /** The rows of a partition, which are closed, are to be built anew. */
+  discardRows?(partition: number): Promise<void>
   /** Where partitions move between processes: how they speak with one another. */
   readonly exchange?: { readonly topic: ExchangeTopic; readonly troubled: (error: Error) => void }
   /** Where partitions that others run are followed: those that may come to this host, and their journals. */
@@ -127,6 +129,8 @@ export class Host implements HostView {
   #stopTicks: (() => void)[] = []
   #cutting: Promise<void> = Promise.resolve()
   readonly #watches = new Watches()
+  /** The journals of these have lost what their stores still needed. */
+  readonly #leftBehind = new Set<number>()
 
   constructor(ports: HostPorts, post: (message: FromHost) => void) {
     this.ports = ports
@@ -191,14 +195,15 @@ export class Host implements HostView {
 
   async #release(partition: number): Promise<void> {
     await this.ports.closeRows?.(partition)
+    if (this.#leftBehind.delete(partition)) await this.ports.discardRows?.(partition)
     if (!this.#closing) this.#followers?.begin(partition)
     // Elsewhere it is committed, or not: it holds nothing back here.
     this.ports.shared.committed(partition, Number.POSITIVE_INFINITY)
   }
 
-  #followersOf({ clock, limits, standby, openRows, closeRows }: HostPorts): Followers | undefined {
-    if (!standby || !closeRows) return undefined
-    return new Followers({ ...standby, partitions: limits.partitions, clock, openRows, closeRows })
+  #followersOf({ clock, limits, standby, openRows, closeRows, discardRows }: HostPorts): Followers | undefined {
+    if (!standby || !closeRows || !discardRows) return undefined
+    return new Followers({ ...standby, partitions: limits.partitions, clock, openRows, closeRows, discardRows })
   }
 
   #exchangeTasks(): ExchangeTasks {
@@ -254,6 +259,7 @@ export class Host implements HostView {
       tookIn: (messages) => this.#watches.committed(messages),
       idle: (partition) => this.#idle(partition),
       stopped: (partition, reason) => {
+        if (isCut(reason)) this.#leftBehind.add(partition)
         if (isFenced(reason) && this.#moves.hasLost(partition)) {
           this.tasks.delete(partition)
           this.#checkWaiting()

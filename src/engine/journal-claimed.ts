@@ -29,16 +29,17 @@ export interface ClaimedJournal extends TaskJournal {
 export function claimedJournal(options: ClaimOptions): ClaimedJournal {
   const log = new ClaimedLog(options)
   return {
-    async open({ from, claim, n, visit, lost }) {
+    isRewritten: true,
+    async open({ from, claim, n, isBlank, visit, lost }) {
       const base = await log.open({
         from,
-        base: { claim, n },
+        base: isBlank ? undefined : { claim, n },
         visit: (number, payload, position) => visit(countedCommit(number, payload), position),
         lost,
       })
       return base.claim
     },
-    commit: (payload) => log.commit(payload),
+    commit: (payload, start) => log.commit(payload, start),
     owned: () => log.owned(),
     verify: () => log.verify(),
     end: () => log.end(),
@@ -54,7 +55,7 @@ export function countedCommit(n: number, payload: Buffer): Commit {
   return commit
 }
 
-/** The journals of a host whose partitions each have a log of their own. Kept whole: nothing is cut yet. */
+/** The journals of a host whose partitions each have a log of their own. What it may lose of its head, release.ts deletes. */
 export function claimedJournals(open: (partition: number) => ClaimOptions): HostJournal {
   const journals = new Set<TaskJournal>()
   return {

@@ -17,6 +17,7 @@ export function embeddedJournal(log: { readonly writer: LogWriter; readonly read
 
 function taskJournal(partition: number, writer: LogWriter, reader: LogReader): TaskJournal {
   return {
+    isRewritten: false,
     async open({ from, claim, n, visit }) {
       const counter = new CommitCounter(claim, n)
       await replayCommits(reader, partition, from, (commit, position) => (counter.counts(commit) ? visit(commit, position) : undefined))

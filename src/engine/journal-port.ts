@@ -4,6 +4,8 @@
 // 1. A commit is told done only when it counts: for good, for every reader.
 // 2. When ownership has ended, nothing more is told done, and nothing leaves through the gate.
 // 3. What waits at the gate leaves in the order in which it came.
+import { TributaryError } from '../core/errors.ts'
+import type { Start } from '../log/claimed.ts'
 import type { Commit } from './journal.ts'
 
 export interface JournalOpening {
@@ -11,6 +13,8 @@ export interface JournalOpening {
   readonly from: number
   readonly claim: number
   readonly n: number
+  /** The store has nothing: where the journal has lost its head, it is read from the first place that it can be read from. */
+  readonly isBlank: boolean
   /** Is given each commit that counts, in order; what it returns is waited for. */
   readonly visit: (commit: Commit, position: number) => void | Promise<void>
   /** Told once when ownership ends by itself. */
@@ -19,10 +23,15 @@ export interface JournalOpening {
 
 /** One partition's journal, for one owner. */
 export interface TaskJournal {
+  /** Commits are to carry cold rows, so that it may lose its head (rewrite.ts). */
+  readonly isRewritten: boolean
   /** Becomes the owner, having read everything that counts; returns the owner's claim, which its commits carry. */
   open(opening: JournalOpening): Promise<number>
-  /** Appends an encoded commit, at once; resolves with its position once it counts (1). One at a time. Its bytes stay as they are until then. */
-  commit(payload: Uint8Array): Promise<number>
+  /**
+   * Appends an encoded commit, at once; resolves with its position once it counts (1). One at a time. Its bytes stay as they are until
+   * then. `start`, where it is rewritten: from where it can be read by those who know nothing of it.
+   */
+  commit(payload: Uint8Array, start?: Start): Promise<number>
   /** Undefined while ownership is known to be fresh; else resolves when it is, and rejects when it has ended. */
   owned(): Promise<void> | undefined
   /** Resolves when it is known that ownership had not ended at the time of the call; rejects when it has. */
@@ -41,6 +50,9 @@ export interface HostJournal {
   release(partition: number, position: number): Promise<void>
   close(): Promise<void>
 }
+
+/** The journal has lost what was to be read: there is no way to it from here but to build the rows anew. */
+export const isCut = (error: Error | undefined): boolean => error instanceof TributaryError && error.code === 'journal_cut'
 
 /** Lets pass what may leave a task: at once while its ownership is fresh, else once that is known again (2, 3). */
 export class OwnedGate {

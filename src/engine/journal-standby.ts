@@ -39,8 +39,8 @@ export class Standby {
     this.#timing = options.timing ?? CLAIM_TIMING
   }
 
-  /** Begins to follow behind the store's mark; `base` is what the task's row there says. */
-  begin(base: Base): void {
+  /** Begins to follow behind the store's mark; `base` is what the task's row there says; without one, the store has nothing. */
+  begin(base: Base | undefined): void {
     invariant(this.#following === undefined, 'a standby begins once')
     const { rows, log, failed } = this.#options
     this.#last = rows.appliedPosition()

@@ -21,11 +21,19 @@ export interface Commit {
 
 const VERSION = 1
 
-/** Writes a commit; its rows are in the journal's layout already. */
-export function encodeCommit(commit: Omit<Commit, 'rows'> & { readonly rows: RowBlock }, w: Writer): void {
+/** A commit to be written: its rows are in the journal's layout already. */
+export interface CommitBlocks extends Omit<Commit, 'rows'> {
+  readonly rows: RowBlock
+  /** Rows as they were before it, none of which it changes (rewrite.ts): for readers that begin here, rows like any other. */
+  readonly cold?: RowBlock | undefined
+}
+
+export function encodeCommit(commit: CommitBlocks, w: Writer): void {
   w.u8(VERSION).varint(commit.claim).varint(commit.n).varint(commit.deletedRanges.length)
   for (const [from, to] of commit.deletedRanges) w.varint(from.length).binary(from).varint(to.length).binary(to)
-  w.varint(commit.rows.count).raw(commit.rows.bytes)
+  const { rows, cold } = commit
+  w.varint(rows.count + (cold?.count ?? 0)).raw(rows.bytes)
+  if (cold) w.raw(cold.bytes)
 }
 
 export function decodeCommit(payload: Buffer): Commit {

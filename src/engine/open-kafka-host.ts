@@ -5,7 +5,7 @@
 // 2. A task is not open before it is known where its events end as of its claim: whoever owned the partition before may have read
 //    what this process has not heard of.
 // 3. Stores only save reading: one that is gone is built again from the journal.
-import { mkdir } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { must } from '../core/assert.ts'
 import { type Clock, GuardedClock, systemClock } from '../core/clock.ts'
 import { KafkaEvents } from '../log/kafka-events.ts'
@@ -76,6 +76,7 @@ export async function openKafkaHost(setup: KafkaHostSetup, opened: Opened, troub
       events.leave(partition)
       await stores.close(partition)
     },
+    discardRows: (partition) => stores.discard(partition),
     exchange: { topic: exchangeTopic(exchangeLog), troubled },
     ...(setup.standby ? { standby: standbyOf(setup, journalLog, troubled) } : {}),
     pause: (since) => turns.pause(since),
@@ -157,6 +158,11 @@ class Stores {
     const store = this.#open.get(partition)
     this.#open.delete(partition)
     await store?.close()
+  }
+
+  /** What is stored of a partition goes; it isn't open. */
+  async discard(partition: number): Promise<void> {
+    await rm(storeDir(this.#setup.dataDir, partition), { recursive: true, force: true })
   }
 
   async closeAll(): Promise<void> {

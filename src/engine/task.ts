@@ -40,6 +40,7 @@ import { Prefetch } from './prefetch.ts'
 import { NEVER, Profile } from './profile.ts'
 import { publicIdText } from './public-id.ts'
 import { Relay } from './relay.ts'
+import { Rewrite } from './rewrite.ts'
 import { busyRoots, readAllSizes, readOrigins, readState, unconfirmedOf, unrelayedOf } from './task-rows.ts'
 import { copyTaskState, emptyTaskState, type TaskState } from './task-state.ts'
 import type { TaskView } from './task-view.ts'
@@ -96,6 +97,7 @@ export class Task implements TaskView {
   readonly metrics = {
     commits: 0,
     journalBytes: 0,
+    rewrittenBytes: 0,
     inputs: 0,
     events: 0,
     transitions: 0,
@@ -132,6 +134,7 @@ export class Task implements TaskView {
   /** The batch has its number already, and others get their turn while it is encoded. */
   #isEncoding = false
   readonly #deadRows: DeadRows
+  readonly #rewrite: Rewrite | undefined
   /** Where the next replay may begin once the store has caught up. */
   #lastPosition = -1
   #applying: Promise<void> | undefined
@@ -185,6 +188,8 @@ export class Task implements TaskView {
     this.#gather = new Gather(this, options.events)
     this.#relay = new Relay({ relay: () => {}, exchange: () => {} }, this.#state)
     this.#gate = new OwnedGate(options.journal)
+    const failed = (error: Error): void => this.#stop(error)
+    this.#rewrite = options.journal.isRewritten ? new Rewrite({ rows: this.rows, pause: () => this.breathe(), failed }) : undefined
   }
 
   get state(): Readonly<TaskState> {
@@ -203,8 +208,10 @@ export class Task implements TaskView {
       from: this.#lastPosition + 1,
       claim: stored.claim,
       n: stored.n,
+      isBlank: this.rows.isBlank,
       visit: (commit, position) => {
         this.rows.commit(position, commit.rows, commit.deletedRanges)
+        this.#rewrite?.reached(position, commit)
         this.#lastPosition = position
         return this.rows.isFull ? this.rows.apply(position) : undefined
       },
@@ -212,6 +219,7 @@ export class Task implements TaskView {
     })
     this.#setState(await readState(this.rows, this.limits.partitions))
     this.#state.claim = claim
+    await this.#rewrite?.open()
     this.#durableN = this.#state.n
     this.#deadRows.durable = { relayed: { ...this.#state.relayed }, firedThrough: this.#state.firedThrough }
     this.#committedInput = this.#state.input
@@ -429,8 +437,8 @@ export class Task implements TaskView {
     s.batch = new Batch(rows)
     this.#isEncoding = false
     const payload = this.#encode(commit)
-    const n = this.#state.n
-    const counts = this.#options.journal.commit(payload)
+    const { claim, n } = this.#state
+    const counts = this.#options.journal.commit(payload, this.#rewrite?.start)
     const taken = this.#takenMarks()
     const stamp = s.lastStamp
     const oldest = batch.oldestStamp
@@ -442,6 +450,7 @@ export class Task implements TaskView {
     const done = counts.then((position) => {
       this.#lastPosition = position
       this.rows.commit(position, commit.rows, commit.deletedRanges)
+      this.#rewrite?.committed(position, { claim, n })
       this.#durableN = n
       this.#deadRows.durable = watermarks
       this.#inFlight = undefined
@@ -485,7 +494,10 @@ export class Task implements TaskView {
   #encode(commit: CommitRows): Buffer {
     const w = must(this.#writers[this.#state.n % 2], 'there are two')
     w.reset()
-    encodeCommit({ claim: this.#state.claim, n: this.#state.n, rows: commit.rows, deletedRanges: commit.deletedRanges }, w)
+    const { rows, deletedRanges } = commit
+    const cold = this.#rewrite?.join(rows, deletedRanges)
+    this.metrics.rewrittenBytes += cold?.bytes.length ?? 0
+    encodeCommit({ claim: this.#state.claim, n: this.#state.n, rows, cold, deletedRanges }, w)
     return w.view()
   }
 
@@ -517,6 +529,7 @@ export class Task implements TaskView {
   // ---- the store behind the journal (4)
 
   #startApply(): Promise<void> {
+    if (!this.#applying) this.#rewrite?.applying()
     this.#applying ??= this.rows
       .apply(this.#lastPosition, (key) => this.#deadRows.isDead(key, this.#state.acked))
       .then(
@@ -714,6 +727,11 @@ export class Task implements TaskView {
     return this.#lastPosition + 1
   }
 
+  /** The journal before this is not needed by anybody. */
+  get releasable(): number {
+    return this.#rewrite?.releasable ?? 0
+  }
+
   get durableN(): number {
     return this.#durableN
   }
@@ -728,6 +746,7 @@ export class Task implements TaskView {
     if (this.phase === 'running') this.phase = 'stopping'
     this.wake()
     await this.#loop
+    await this.#rewrite?.close()
     await this.#applying
     if (this.phase === 'stopping') {
       await this.rows.apply(this.#lastPosition, (key) => this.#deadRows.isDead(key, this.#state.acked))

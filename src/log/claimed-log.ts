@@ -15,7 +15,7 @@
 import { invariant, must } from '../core/assert.ts'
 import type { Clock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
-import { type Base, ClaimedReader, type Counted, encodeClaim, encodeParts, type SharedLog } from './claimed.ts'
+import { type Base, ClaimedReader, type Counted, encodeClaim, encodeParts, type SharedLog, type Start } from './claimed.ts'
 
 export interface ClaimTiming {
   /** A read waits so long for something new. */
@@ -46,7 +46,8 @@ export type Visit = (n: number, payload: Buffer, position: number) => void | Pro
 export interface Opening {
   /** The position behind the counted commit that `base` is about, or 0. */
   readonly from: number
-  readonly base: Base
+  /** Absent: nothing is known of the log, it is read from wherever it can be. */
+  readonly base: Base | undefined
   readonly visit: Visit
   /** Told once, when ownership ends otherwise than by `close`. */
   readonly lost: (error: Error) => void
@@ -114,7 +115,7 @@ export class ClaimedLog {
     const isStopped = (): boolean => this.#error !== undefined
     const reader = new ClaimedReader({ log, clock, retryMs: this.#timing.retryMs, troubled, isStopped }, from, base)
     this.#reader = reader
-    this.#lastN = base.n
+    this.#lastN = base?.n ?? 0
     try {
       await this.#take(reader, visit)
     } catch (error) {
@@ -137,13 +138,13 @@ export class ClaimedLog {
     }
   }
 
-  /** Appends the commit that follows on the last one; resolves with its position once it counts (1). */
-  commit(payload: Uint8Array): Promise<number> {
+  /** Appends the commit that follows on the last one, and tells of `start`; resolves with its position once it counts (1). */
+  commit(payload: Uint8Array, start?: Start): Promise<number> {
     if (this.#error) return Promise.reject(this.#error)
     invariant(this.#phase === 'owning' && this.#committing === undefined, 'an owner commits one at a time (3)')
     const base = this.#owning()
     const done = Promise.withResolvers<number>()
-    this.#committing = { records: encodeParts(payload, base), counted: 0, cancelRepeat: () => {}, n: base.n + 1, done }
+    this.#committing = { records: encodeParts(payload, base, start), counted: 0, cancelRepeat: () => {}, n: base.n + 1, done }
     this.#send(this.#committing)
     return done.promise
   }

@@ -8,7 +8,10 @@
 // 3. What counts is a function of the records before it alone, and (claim, n) after a counted commit says all about them that
 //    the rule needs: so reading may begin behind any counted commit, and nowhere else.
 // 4. An owner gives all records of one (claim, n, part) the same bytes.
-import { invariant } from '../core/assert.ts'
+// 5. A log that has lost its head says itself where it can be read from: a start in a part, whoever wrote it and whether it counts or
+//    not, is true for good, since its writer had read that place as counted. The head may go up to a start of which a part that counts
+//    has told, and less of it may be gone than was asked for: a reader takes the first start that still lies in the log.
+import { invariant, must } from '../core/assert.ts'
 import { Reader, Writer } from '../core/bytes.ts'
 import { type Clock, sleep } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
@@ -55,14 +58,21 @@ export interface Base {
   readonly n: number
 }
 
+/** Reading may begin at `from`, with this base: the position behind the counted commit that it is about (5). */
+export interface Start extends Base {
+  readonly from: number
+}
+
 /** No record is larger, head included. */
 export const RECORD_BYTES = 250_000
+const NUMBER_BYTES = 8
 /** Two bytes of version and kind, four numbers. */
-const HEAD_BYTES = 2 + 4 * 8
-const PART_BYTES = RECORD_BYTES - HEAD_BYTES
+const HEAD_BYTES = 2 + 4 * NUMBER_BYTES
+/** And the three of a start. */
+const STARTED_HEAD_BYTES = HEAD_BYTES + 3 * NUMBER_BYTES
 
 const VERSION = 1
-const KIND = { claim: 1, part: 2 } as const
+const KIND = { claim: 1, part: 2, startedPart: 3 } as const
 
 export interface Claim {
   /** The latest claim that its owner had read (1). */
@@ -75,20 +85,35 @@ export function encodeClaim(claim: Claim): Buffer {
   return new Writer(64).u8(VERSION).u8(KIND.claim).varint(claim.previous).text(claim.owner).take()
 }
 
-/** The records of the commit that follows on `base`: parts of its own copy of the payload (4). */
-export function encodeParts(payload: Uint8Array, base: Base): Buffer[] {
-  const parts = Math.max(1, Math.ceil(payload.length / PART_BYTES))
+/** The records of the commit that follows on `base`: parts of its own copy of the payload (4); each tells of `start` (5). */
+export function encodeParts(payload: Uint8Array, base: Base, start?: Start): Buffer[] {
+  const headBytes = start ? STARTED_HEAD_BYTES : HEAD_BYTES
+  const partBytes = RECORD_BYTES - headBytes
+  const parts = Math.max(1, Math.ceil(payload.length / partBytes))
   return Array.from({ length: parts }, (_, part) => {
-    const bytes = payload.subarray(part * PART_BYTES, (part + 1) * PART_BYTES)
-    const w = new Writer(bytes.length + HEAD_BYTES).u8(VERSION).u8(KIND.part)
-    return w
-      .varint(base.claim)
-      .varint(base.n + 1)
-      .varint(part)
-      .varint(parts)
-      .raw(bytes)
-      .take()
+    const bytes = payload.subarray(part * partBytes, (part + 1) * partBytes)
+    const w = new Writer(bytes.length + headBytes).u8(VERSION).u8(start ? KIND.startedPart : KIND.part)
+    for (const x of [base.claim, base.n + 1, part, parts]) w.varint(x)
+    if (start) for (const x of [start.from, start.claim, start.n]) w.varint(x)
+    return w.raw(bytes).take()
   })
+}
+
+/** The start that a record tells of (5). */
+function startIn(record: SharedRecord): Start | undefined {
+  const r = new Reader(record.payload)
+  if (kindOf(r, record.position) !== KIND.startedPart) return undefined
+  for (let i = 0; i < 4; i++) r.varint()
+  return { from: r.varint(), claim: r.varint(), n: r.varint() }
+}
+
+function kindOf(r: Reader, position: number): number {
+  const version = r.u8()
+  if (version !== VERSION) throw new TributaryError('data_corrupt', `journal record of unknown version ${version} at ${position}`)
+  const kind = r.u8()
+  if (kind < KIND.claim || kind > KIND.startedPart)
+    throw new TributaryError('data_corrupt', `journal record of unknown kind ${kind} at ${position}`)
+  return kind
 }
 
 export type Counted =
@@ -120,14 +145,12 @@ export class Counting {
   /** What this record brings about; undefined when it does not count. */
   take(record: SharedRecord): Counted | undefined {
     const r = new Reader(record.payload)
-    const version = r.u8()
-    if (version !== VERSION) throw new TributaryError('data_corrupt', `journal record of unknown version ${version} at ${record.position}`)
-    const kind = r.u8()
+    const kind = kindOf(r, record.position)
     if (kind === KIND.claim) return this.#takeClaim(record.position, { previous: r.varint(), owner: r.text() })
-    if (kind !== KIND.part) throw new TributaryError('data_corrupt', `journal record of unknown kind ${kind} at ${record.position}`)
     const [claim, n, part, parts] = [r.varint(), r.varint(), r.varint(), r.varint()]
     // (2)
     if (claim !== this.#claim || n !== this.#n + 1 || part !== this.#parts.length) return undefined
+    if (kind === KIND.startedPart) for (let i = 0; i < 3; i++) r.varint()
     this.#parts.push(r.raw(r.end - r.at))
     if (part + 1 < parts) return { t: 'part', n }
     const [first] = this.#parts
@@ -159,25 +182,33 @@ export interface ReaderOptions {
   readonly isStopped: () => boolean
 }
 
-/** Reads a log page by page and gives what counts. */
+/**
+ * Reads a log page by page and gives what counts.
+ *
+ *   searching ──a start that still lies in the log──▶ counting      Only where nothing is known and the log has lost its head (5).
+ */
 export class ClaimedReader {
   readonly #options: ReaderOptions
-  readonly #counting: Counting
+  /** Undefined while searching. */
+  #counting: Counting | undefined
   #next: number
+  /** As it was when reading began. */
+  #first = 0
   #isBegun = false
   #isCaughtUp = false
 
-  /** `from` is the position behind the counted commit that `base` is about (3), or 0. */
-  constructor(options: ReaderOptions, from: number, base: Base) {
-    invariant(from > 0 || (base.claim === 0 && base.n === 0), 'a log is read from its beginning with nothing known')
+  /** `from` is the position behind the counted commit that `base` is about (3), or 0. Without a base nothing is known of the log. */
+  constructor(options: ReaderOptions, from: number, base: Base | undefined) {
+    invariant(from > 0 || !base || (base.claim === 0 && base.n === 0), 'a log is read from its beginning with nothing known')
     this.#options = options
-    this.#next = from
-    this.#counting = new Counting(base)
+    this.#next = base ? from : 0
+    this.#counting = base && new Counting(base)
   }
 
   /** Where counting stands. */
   get base(): Base {
-    return { claim: this.#counting.claim, n: this.#counting.n }
+    const counting = must(this.#counting, 'what is known of a log is known once reading has begun to count')
+    return { claim: counting.claim, n: counting.n }
   }
 
   /** The next position to read. */
@@ -195,6 +226,10 @@ export class ClaimedReader {
     const page = await this.#page(waitMs)
     this.#isCaughtUp = false
     if (!page) return []
+    if (!this.#counting) {
+      this.#search(page)
+      return []
+    }
     const counted: Counted[] = []
     for (const record of page.records) {
       invariant(record.position >= this.#next, 'positions grow')
@@ -206,27 +241,62 @@ export class ClaimedReader {
     return counted
   }
 
+  /** (5) */
+  #search(page: SharedPage): void {
+    for (const record of page.records) {
+      this.#next = record.position + 1
+      const start = startIn(record)
+      if (!start || start.from < this.#first) continue
+      this.#counting = new Counting(start)
+      this.#next = start.from
+      return
+    }
+    if (this.#next >= page.end)
+      throw new TributaryError('data_corrupt', `the journal begins at ${this.#first}, and nothing in it says where it can be read from`)
+  }
+
   async #page(waitMs: number): Promise<SharedPage | undefined> {
     const { log, clock, retryMs, troubled, isStopped } = this.#options
     try {
-      if (!this.#isBegun) mustBeKept(this.#next, await log.first())
-      this.#isBegun = true
+      if (!this.#isBegun) await this.#begin()
       const page = await log.read(this.#next, { ...PAGE_LIMITS, waitMs })
       mustReach(this.#next, page.end)
       return page
     } catch (error) {
-      // What is there is wrong, so there is nothing to wait for.
-      if (error instanceof TributaryError && error.code === 'data_corrupt') throw error
       if (isStopped()) return undefined
+      // What is there is wrong, or what is wanted is gone: there is nothing to wait for.
+      if (isFinal(error)) throw await this.#explained(error)
       troubled(error as Error)
       await sleep(clock, retryMs)
       return undefined
     }
   }
+
+  async #begin(): Promise<void> {
+    this.#first = await this.#options.log.first()
+    if (!this.#counting && this.#first === 0) this.#counting = new Counting(NOTHING)
+    if (!this.#counting) this.#next = this.#first
+    mustBeKept(this.#next, this.#first)
+    this.#isBegun = true
+  }
+
+  /** What can't be read may be no longer kept. */
+  async #explained(error: TributaryError): Promise<TributaryError> {
+    const first = await this.#options.log.first().catch(() => 0)
+    return this.#next < first ? cut(this.#next, first) : error
+  }
 }
 
+const NOTHING: Base = { claim: 0, n: 0 }
+
+const isFinal = (error: unknown): error is TributaryError =>
+  error instanceof TributaryError && (error.code === 'data_corrupt' || error.code === 'journal_cut')
+
+const cut = (next: number, first: number): TributaryError =>
+  new TributaryError('journal_cut', `the journal begins at ${first}, but position ${next} is to be read`)
+
 function mustBeKept(next: number, first: number): void {
-  if (next < first) throw new TributaryError('data_corrupt', `the journal begins at ${first}, but position ${next} is to be read`)
+  if (next < first) throw cut(next, first)
 }
 
 function mustReach(next: number, end: number): void {

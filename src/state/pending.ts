@@ -18,7 +18,7 @@ import { PackedBatch } from './packed.ts'
 import { RowBlock } from './row-block.ts'
 import { type Grouping, type KeyRange, type PendingRow, RowMap, RowWalk, UNKNOWN } from './row-map.ts'
 import type { Span } from './row-table.ts'
-import type { ScanRange, Store, StoreScan } from './store.ts'
+import type { ScanRange, Store, StoreRow, StoreScan } from './store.ts'
 
 export interface PendingOptions extends Grouping {
   /** Rows wait at most about so long … */
@@ -100,6 +100,11 @@ export class PendingRows {
     return Math.max(this.#applied, this.#marks.claimed)
   }
 
+  /** The store has nothing of any journal, not even of an apply that was torn. */
+  get isBlank(): boolean {
+    return this.claimedPosition() < 0 && this.#tornThrough < 0
+  }
+
   /** Heap taken by rows that are not in the store yet, roughly. */
   get pendingBytes(): number {
     return this.#current.bytes + (this.#frozen?.bytes ?? 0)
@@ -173,6 +178,31 @@ export class PendingRows {
     const stored = this.#store.scan(range)
     const firstPage = this.#reads.during(stored.next(FIRST_PAGE_ROWS))
     return new MergedScan({ stored, firstPage, waiting: [...waiting.values()], hidden, isReverse: range.reverse === true })
+  }
+
+  /** Rows of the store in [gte, lt), in order, of which nothing newer waits in memory: as of the call. */
+  scanStored(range: ScanRange): StoreScan {
+    // These two, even when they have been stored by the time of a page: what they have is newer than what the scan sees (3).
+    const waiting = [this.#frozen, this.#current]
+    const stored = this.#store.scan(range)
+    let firstPage: Promise<StoreRow[]> | undefined = this.#reads.during(stored.next(FIRST_PAGE_ROWS))
+    // Reported by `next`, if anybody asks.
+    firstPage.catch(() => {})
+    const isNewest = ([key]: StoreRow): boolean => !waiting.some((map) => map?.has(key))
+    return {
+      next: async (limit) => {
+        for (;;) {
+          const page = await (firstPage ?? stored.next(limit))
+          firstPage = undefined
+          const newest = page.filter(isNewest)
+          if (page.length === 0 || newest.length > 0) return newest
+        }
+      },
+      close: async () => {
+        await firstPage?.catch(() => {})
+        await stored.close()
+      },
+    }
   }
 
   /**

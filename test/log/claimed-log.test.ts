@@ -1,6 +1,7 @@
 // The owner of a claimed log in the single cases that matter: what it does when a part, an answer, its claim or its time is lost.
 import { describe, expect, test } from 'vitest'
 import { VirtualClock } from '../../src/core/clock.ts'
+import { TributaryError } from '../../src/core/errors.ts'
 import { type Base, encodeClaim, encodeParts, RECORD_BYTES, type SharedLog } from '../../src/log/claimed.ts'
 import { ClaimedLog } from '../../src/log/claimed-log.ts'
 import { type Fate, UnreliableLog } from './unreliable-log.ts'
@@ -220,6 +221,50 @@ describe('an owner', () => {
   })
 })
 
+describe('a log that has lost its head', () => {
+  /** Commits of two owners, from the third on with a start; and what is left of them from `first` on. */
+  async function cutAt(first: number): Promise<{ bench: Bench; cut: (log: SharedLog) => SharedLog }> {
+    const bench = new Bench()
+    const a = bench.owner('a')
+    await bench.open(a)
+    for (const text of ['one', 'two']) await bench.while(a.commit(Buffer.from(text)))
+    const b = bench.owner('b')
+    const base = { ...(await bench.open(b)).base, n: 3 }
+    const from = 1 + (await bench.while(b.commit(Buffer.from('three'))))
+    for (const text of ['four', 'five']) await bench.while(b.commit(Buffer.from(text), { from, ...base }))
+    const gone = new Error('gone')
+    const cut = (log: SharedLog): SharedLog => ({
+      ...log,
+      first: async () => first,
+      read: (at, limits) => (at < first ? Promise.reject(gone) : log.read(at, limits)),
+    })
+    return { bench, cut }
+  }
+
+  test('is read from the first start that is left, by who knows nothing of it', async () => {
+    // 0: claim, 1: one, 2: two, 3: claim, 4: three, 5: four
+    for (const first of [2, 3, 4, 5]) {
+      const { bench, cut } = await cutAt(first)
+      const opened = await openBlank(bench, bench.owner('c', cut))
+      expect(opened).toEqual({ base: { claim: 8, n: 5 }, visited: ['four', 'five'] })
+    }
+    const { bench, cut } = await cutAt(0)
+    expect((await openBlank(bench, bench.owner('c', cut))).visited).toEqual(['one', 'two', 'three', 'four', 'five'])
+  })
+
+  test('and every start with it, is refused', async () => {
+    const { bench, cut } = await cutAt(6)
+    await expect(openBlank(bench, bench.owner('c', cut))).rejects.toMatchObject({ code: 'data_corrupt' })
+  })
+})
+
+/** Opens with nothing known. */
+async function openBlank(bench: Bench, owner: ClaimedLog): Promise<{ base: Base; visited: string[] }> {
+  const visited: string[] = []
+  const visit = (_: number, payload: Buffer): void => void visited.push(payload.toString())
+  return { base: await bench.while(owner.open({ from: 0, base: undefined, visit, lost: (error) => bench.lost.push(error) })), visited }
+}
+
 describe('a log that can not be the one that was read', () => {
   test('since it begins behind, or ends before, what is to be read, is refused', async () => {
     const bench = new Bench()
@@ -228,9 +273,21 @@ describe('a log that can not be the one that was read', () => {
     const position = await bench.while(owner.commit(Buffer.from('one')))
     const base = { claim: 1, n: 1 }
     const cut = bench.owner('b', (log) => ({ ...log, first: async () => position + 2 }))
-    await expect(bench.open(cut, position + 1, base)).rejects.toMatchObject({ code: 'data_corrupt' })
+    await expect(bench.open(cut, position + 1, base)).rejects.toMatchObject({ code: 'journal_cut' })
     await expect(bench.open(bench.owner('c'), position + 2, base)).rejects.toMatchObject({ code: 'data_corrupt' })
     expect((await bench.open(bench.owner('d'), position + 1, base)).visited).toEqual([])
+  })
+
+  test('since it was cut while it was being read, is refused', async () => {
+    const bench = new Bench()
+    await bench.open(bench.owner('a'))
+    const head = { first: 0 }
+    const read: SharedLog['read'] = async () => {
+      head.first = 1
+      throw new TributaryError('data_corrupt', 'no longer kept')
+    }
+    const cut = bench.owner('b', (log) => ({ ...log, first: async () => head.first, read }))
+    await expect(bench.open(cut)).rejects.toMatchObject({ code: 'journal_cut' })
   })
 
   test('since a record is none of ours, stops its owner', async () => {

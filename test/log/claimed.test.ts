@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { Reader } from '../../src/core/bytes.ts'
 import { systemClock } from '../../src/core/clock.ts'
-import { ClaimedReader, encodeParts, RECORD_BYTES, type SharedLog, type SharedRecord } from '../../src/log/claimed.ts'
+import { ClaimedReader, Counting, encodeParts, RECORD_BYTES, type SharedLog, type SharedRecord } from '../../src/log/claimed.ts'
 import { ClaimedLog, type ClaimOptions } from '../../src/log/claimed-log.ts'
 import { seedsOf } from '../identity/random.ts'
 import { type MakeOwner, type Owner, textOf, World } from './claimed-world.ts'
@@ -240,11 +240,17 @@ describe('an owner', () => {
 })
 
 test('no record is larger than the limit, and the parts are the payload', () => {
-  const base = { claim: Number.MAX_SAFE_INTEGER, n: Number.MAX_SAFE_INTEGER - 1 }
-  for (const size of [0, 1, RECORD_BYTES - 34, RECORD_BYTES - 33, 3 * RECORD_BYTES]) {
-    const payload = Buffer.alloc(size, 7)
-    const records = encodeParts(payload, base)
-    for (const record of records) expect(record.length).toBeLessThanOrEqual(RECORD_BYTES)
-    expect(records.length).toBe(Math.max(1, Math.ceil(size / (RECORD_BYTES - 34))))
+  const most = Number.MAX_SAFE_INTEGER
+  const base = { claim: most, n: most - 1 }
+  for (const [start, headBytes] of [[undefined, 34] as const, [{ from: most, claim: most, n: most }, 58] as const]) {
+    for (const size of [0, 1, RECORD_BYTES - headBytes, RECORD_BYTES - headBytes + 1, 3 * RECORD_BYTES]) {
+      const payload = Buffer.alloc(size, 7)
+      const records = encodeParts(payload, base, start)
+      for (const record of records) expect(record.length).toBeLessThanOrEqual(RECORD_BYTES)
+      expect(records.length).toBe(Math.max(1, Math.ceil(size / (RECORD_BYTES - headBytes))))
+      const counting = new Counting(base)
+      const [last] = records.map((record, position) => counting.take({ position, payload: record })).slice(-1)
+      expect(last?.t === 'commit' && last.payload.equals(payload)).toBe(true)
+    }
   }
 })

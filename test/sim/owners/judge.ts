@@ -4,6 +4,8 @@ import { Reader } from '../../../src/core/bytes.ts'
 import type { SharedRecord } from '../../../src/log/claimed.ts'
 
 const CLAIM = 1
+/** A part that says from where the journal can be read. */
+const STARTED_PART = 3
 
 export interface JournalHead {
   readonly kind: 'claim' | 'part'
@@ -52,9 +54,10 @@ export class Judge {
   #part({ payload }: SharedRecord): Buffer | undefined {
     const r = new Reader(payload)
     r.u8()
-    r.u8()
+    const kind = r.u8()
     r.varint()
     const [n, part, parts] = [r.varint(), r.varint(), r.varint()]
+    if (kind === STARTED_PART) for (let i = 0; i < 3; i++) r.varint()
     if (n !== Math.max(1, this.counted.length) || part !== this.#parts.length) {
       this.ignored++
       return undefined

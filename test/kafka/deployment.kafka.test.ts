@@ -1,7 +1,7 @@
 // The whole product on a real broker: processes that share partitions, join, leave, are killed and stand still, while messages come in.
 // A verifier compares what was accepted with what came out: nothing lost, nothing twice, repeats only with equal ids.
 import { randomUUID } from 'node:crypto'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, inject, test } from 'vitest'
 import type { Transition } from '../../src/core/transition.ts'
 import { below, pick, type Random, seeded, shuffled } from '../identity/random.ts'
 import { pause } from '../process/server.ts'
@@ -12,9 +12,11 @@ const USERS = 60
 const MOST = 8
 const TIME_MS = 3000
 
+const cluster = () => ({ brokers: inject('kafka'), prefix: `test-${randomUUID()}` })
+
 let deployment: Deployment
 beforeEach(() => {
-  deployment = new Deployment({ prefix: `test-${randomUUID()}`, partitions: PARTITIONS })
+  deployment = new Deployment({ kafka: cluster(), partitions: PARTITIONS })
 })
 afterEach(() => deployment.close())
 
@@ -139,7 +141,7 @@ test('processes join, leave, are killed and stand still: nothing is lost, nothin
 })
 
 test('a process that follows the others takes over what they had', { timeout: 120_000 }, async () => {
-  deployment = new Deployment({ prefix: `test-${randomUUID()}`, partitions: PARTITIONS, standby: true })
+  deployment = new Deployment({ kafka: cluster(), partitions: PARTITIONS, standby: true })
   const messages = story(seeded(4))
   const half = Math.floor(messages.length / 2)
   await deployment.start('a')

@@ -1,11 +1,10 @@
 // Real servers that form one deployment on a broker: started, killed, stopped, asked; and clients that send a message to whichever
 // answers, again and again with the same id, until one has accepted it.
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { inject } from 'vitest'
 import type { Transition } from '../../src/core/transition.ts'
-import { pause, ServerProcess } from '../process/server.ts'
+import { type Exit, pause, ServerProcess } from '../process/server.ts'
 
 export const SESSION_MS = 3000
 const REQUEST_MS = 8000
@@ -13,29 +12,36 @@ const RETRY_MS = 100
 
 export interface DeploymentOptions {
   /** Absent: each server stands alone, on files. */
-  readonly prefix?: string
+  readonly kafka?: { readonly brokers: string; readonly prefix: string; readonly outputs?: object }
   readonly partitions: number
   readonly flags?: readonly string[]
   readonly standby?: boolean
+  /** Where its directory lies; by default among all temporary files. */
+  readonly directory?: string
+  /** Options that no flag takes. */
+  readonly config?: object
 }
+
+/** A server is no more, and nobody here has ended it. */
+export class EndedError extends Error {}
 
 export class Deployment {
   readonly #options: DeploymentOptions
-  readonly #root = mkdtempSync(join(tmpdir(), 'tributary-deployment-'))
+  readonly #root: string
   readonly #servers = new Map<string, ServerProcess>()
+  /** Of those that are no more. */
+  readonly #said: string[] = []
   #next = 0
   /** Of one that ended by itself. */
   #ended: string | undefined
 
   constructor(options: DeploymentOptions) {
     this.#options = options
+    this.#root = mkdtempSync(join(options.directory ?? tmpdir(), 'tributary-deployment-'))
   }
 
-  async start(name: string): Promise<void> {
-    const { prefix, partitions, flags = [], standby = false } = this.#options
-    const kafka = JSON.stringify({ brokers: [inject('kafka')], prefix, sessionTimeoutMs: SESSION_MS, standby })
-    const argv = ['--partitions', String(partitions), ...(prefix === undefined ? [] : ['--kafka', kafka]), ...flags]
-    const server = await new ServerProcess(join(this.#root, name), argv).listening()
+  async start(name: string, { standby = this.#options.standby ?? false }: { readonly standby?: boolean } = {}): Promise<void> {
+    const server = await new ServerProcess(join(this.#root, name), this.#argv(standby)).listening()
     this.#servers.set(name, server)
     void server.exited.then(({ code }) => {
       // None ends by itself; what is killed here is no longer among them.
@@ -43,15 +49,32 @@ export class Deployment {
     })
   }
 
-  async end(name: string, signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+  #argv(standby: boolean): string[] {
+    const { kafka: cluster, partitions, flags = [], config } = this.#options
+    const argv = ['--partitions', String(partitions), ...flags]
+    if (cluster) {
+      const { brokers, ...rest } = cluster
+      argv.push('--kafka', JSON.stringify({ brokers: [brokers], ...rest, sessionTimeoutMs: SESSION_MS, standby }))
+    }
+    if (config) {
+      const file = join(this.#root, 'tributary.yaml')
+      writeFileSync(file, JSON.stringify(config))
+      argv.push('--config', file)
+    }
+    return argv
+  }
+
+  async end(name: string, signal: 'SIGKILL' | 'SIGTERM'): Promise<Exit> {
     const server = this.#of(name)
     this.#servers.delete(name)
-    await server.end(signal)
+    const exit = await server.end(signal)
+    this.#said.push(server.err)
+    return exit
   }
 
   /** SIGSTOP or SIGCONT. */
   signal(name: string, signal: 'SIGSTOP' | 'SIGCONT'): void {
-    if (this.#ended !== undefined) throw new Error(this.#ended)
+    if (this.#ended !== undefined) throw new EndedError(this.#ended)
     process.kill(this.#of(name).pid, signal)
   }
 
@@ -62,6 +85,15 @@ export class Deployment {
   /** Partitions of which a process has a store. */
   stores(name: string): string[] {
     return readdirSync(join(this.#root, name, 'stores')).sort()
+  }
+
+  urlOf(name: string): string {
+    return this.#of(name).url
+  }
+
+  /** The newest of what all of them, the ended ones too, wrote to stderr. */
+  said(): string[] {
+    return [...this.#said, ...[...this.#servers.values()].map((server) => server.err)]
   }
 
   get names(): string[] {
@@ -77,7 +109,7 @@ export class Deployment {
   /** Asks the servers in turn until one answers with success. */
   async ask<T>(path: string, init: { method?: string; body?: unknown } = {}): Promise<T> {
     for (;;) {
-      if (this.#ended !== undefined) throw new Error(this.#ended)
+      if (this.#ended !== undefined) throw new EndedError(this.#ended)
       const servers = [...this.#servers.values()]
       const server = servers[this.#next++ % Math.max(1, servers.length)]
       const reply = server && (await this.#once(server, path, init))

@@ -1,7 +1,7 @@
 // Processes with several hosts each on a real broker: partitions are spread over the threads of a process, each of which has connections
 // of its own; messages between partitions cross threads and processes alike.
 import { randomUUID } from 'node:crypto'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, expect, inject, test } from 'vitest'
 import { Deployment } from './deployment.ts'
 
 const PARTITIONS = 8
@@ -44,7 +44,12 @@ async function verify(parts: number): Promise<void> {
 }
 
 test('everybody is counted once, through a start, a kill and a join, with two hosts in each process', { timeout: 180_000 }, async () => {
-  deployment = new Deployment({ prefix: `test-${randomUUID()}`, partitions: PARTITIONS, standby: true, flags: ['--hosts', '2'] })
+  deployment = new Deployment({
+    kafka: { brokers: inject('kafka'), prefix: `test-${randomUUID()}` },
+    partitions: PARTITIONS,
+    standby: true,
+    flags: ['--hosts', '2'],
+  })
   await deployment.start('a')
   await deployment.ask('/v1/segments/all', { method: 'PUT', body: { where: { all: [] } } })
   for (const n of [2, 4, 6])

@@ -1,7 +1,7 @@
 // The same messages, under a clock that is moved by hand, give the same profiles and the same transitions of each, whether one process
 // works on files or one, two, three processes share the partitions over Kafka.
 import { randomUUID } from 'node:crypto'
-import { expect, test } from 'vitest'
+import { expect, inject, test } from 'vitest'
 import { below, pick, type Random, seeded, shuffled } from '../identity/random.ts'
 import { Deployment } from './deployment.ts'
 
@@ -70,7 +70,7 @@ async function run(processes: number, prefix?: string): Promise<Result> {
   const deployment = new Deployment({
     partitions: PARTITIONS,
     flags: ['--clock', 'manual', '--hosts', '1'],
-    ...(prefix === undefined ? {} : { prefix }),
+    ...(prefix === undefined ? {} : { kafka: { brokers: inject('kafka'), prefix } }),
   })
   try {
     return await resultOf(deployment, processes)

@@ -1,12 +1,26 @@
 // Opens the engine that a configuration asks for: on files of this process, or on the topics of a cluster. Owns the choice.
 import type { Config } from '../config.ts'
 import { systemClock } from '../core/clock.ts'
+import type { Alike, Settings } from '../engine/alike.ts'
 import type { Engine } from '../engine/engine.ts'
 import { type DirectoryOptions, openDirectory } from '../engine/open.ts'
 import { httpPeers } from '../engine/remote.ts'
 
 /** What another process may take beyond the time for which it is to wait. */
 const ASK_MS = 5000
+
+/** What a deployment is made with, and what all its processes should have (alike.ts). */
+function alikeOf({ clock, dedupeWindow, identity, timelineRetention, timelineEvents, futureLimit, kafka }: Config, fixed: Settings): Alike {
+  const limits = { limit: identity.limit, others: identity.others.limit }
+  return {
+    fixed: { ...fixed, clock, dedupeWindow },
+    changing: {
+      ...{ timelineRetention, timelineEvents, futureLimit, 'kafka.outputs.profiles': kafka?.outputs.profiles ?? false },
+      'identity limits': JSON.stringify(limits),
+      'identity.namespaces': JSON.stringify(identity.namespaces),
+    },
+  }
+}
 
 export interface OpenedEngine {
   readonly engine: Engine
@@ -23,6 +37,7 @@ export async function openEngine(config: Config, options: DirectoryOptions): Pro
     ...options,
     limits: { ...options.limits, tellsProfiles: kafka.outputs.profiles },
     kafka,
+    alike: alikeOf(config, options.fixed),
     outputs: { formats: kafka.outputs, ...(kafka.outputs.registry ? { registry: kafka.outputs.registry } : {}) },
     replicas: kafka.replicas,
     sessionMs: kafka.sessionTimeoutMs,

@@ -43,6 +43,10 @@ export const ERRORS = {
     status: 500,
     hint: 'Partitions, namespace priorities and key encoding are fixed for the life of the data: restore the old setting or use a fresh dataDir.',
   },
+  deployment_mismatch: {
+    status: 500,
+    hint: 'All processes of a deployment on Kafka have the same settings: give this one those of the others, or another kafka.prefix.',
+  },
   data_locked: { status: 500, hint: 'Another process uses this dataDir.' },
   data_corrupt: { status: 500, hint: 'A record that was known to be durable is damaged; restore from a copy.' },
   unclean_without_fsync: {

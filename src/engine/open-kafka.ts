@@ -3,7 +3,8 @@
 //
 // 1. Topics are made or checked before anything is written to them.
 // 2. A process joins once it can be asked by the others, and leaves the group before its host closes: so others take over at once.
-// 3. What the group says is a proposal: a partition is owned by whoever claims its journal.
+// 3. What all processes are to have alike is compared before anything is done (alike.ts).
+// 4. What the group says is a proposal: a partition is owned by whoever claims its journal.
 import { randomUUID } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { GuardedClock, systemClock } from '../core/clock.ts'
@@ -15,6 +16,7 @@ import { ensureTopics, TOPICS } from '../log/kafka-topics.ts'
 import { lockDirectory } from '../log/lock.ts'
 import { checkFingerprint } from '../state/fingerprint.ts'
 import type { StoreKind } from '../state/open-store.ts'
+import { type Alike, compareAlike } from './alike.ts'
 import type { DefinitionChange } from './definitions.ts'
 import { type Cluster, ToldDirectory } from './directory.ts'
 import { EmbeddedEngine } from './embedded.ts'
@@ -46,7 +48,10 @@ export interface KafkaOptions extends EngineOptions {
   readonly clockStepLimitMs: number
   /** Something that a person must look at. */
   readonly alarm: (message: string) => void
+  /** Of a local directory. */
   readonly fixed: Readonly<Record<string, string | number>>
+  /** Of the deployment. */
+  readonly alike: Alike
 }
 
 export interface KafkaEngine {
@@ -85,6 +90,8 @@ async function openTopics(options: KafkaOptions, opened: Opened, closed: () => P
   const log = (kind: 'events' | 'definitions', partitions: number): Promise<KafkaLog> =>
     opened.keep(KafkaLog.open({ settings: kafka, clock: systemClock, kind, partitions }))
   const [eventsLog, definitionsLog] = await Promise.all([log('events', limits.partitions), log('definitions', 1)])
+  const definitions = definitionsLog.shared(0)
+  await compareAlike(options.alike, { log: definitions, clock: systemClock, alarm })
   const outputs = await opened.keep(openTopicOutputs({ ...options.outputs, settings: kafka, clock: systemClock, alarm }))
   const shared = new Shared(options.hosts, limits.partitions)
   // Until a partition runs here it holds nothing back.
@@ -100,7 +107,7 @@ async function openTopics(options: KafkaOptions, opened: Opened, closed: () => P
     guard,
     shared,
     events: eventsPort(eventsLog, shared),
-    definitions: definitionsLog.shared(0),
+    definitions,
     outputs,
     cluster: { name, directory: group.directory, connect: options.connect },
     freeBytes: () => space.freeBytes,

@@ -262,7 +262,7 @@ export class Registry {
 }
 
 /** Trying again is of no use. */
-function isFinal(error: unknown): boolean {
+export function isFinal(error: unknown): boolean {
   return error instanceof InvariantError || (error instanceof TributaryError && FINAL.includes(error.code))
 }
 

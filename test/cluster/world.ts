@@ -49,6 +49,7 @@ export interface ClusterOptions {
   readonly peerTurns?: number
   /** Processes ask each other over HTTP. */
   readonly overHttp?: boolean
+  readonly readTimeoutMs?: number
   /** What becomes of records of the exchange. */
   readonly exchangeFate?: () => Fate
 }
@@ -256,7 +257,7 @@ export class Cluster {
     this.peerTurns = options.peerTurns ?? 1
     this.overHttp = options.overHttp ?? false
     // The clocks run on while HTTP takes its time.
-    this.readTimeoutMs = this.overHttp ? 1e6 : READ_TIMEOUT_MS
+    this.readTimeoutMs = options.readTimeoutMs ?? (this.overHttp ? 1e6 : READ_TIMEOUT_MS)
     this.limits = limitsOf({ partitions, namespaces: this.namespaces, limits: options.limits ?? {} })
     this.events = new MemoryLog({ partitions, onSynced: (ordinal) => this.#synced(ordinal) })
     const logs = (fate?: () => Fate): UnreliableLog[] =>

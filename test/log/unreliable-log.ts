@@ -41,7 +41,7 @@ export interface UnreliableOptions {
   readonly now?: () => number
 }
 
-type StampedRecord = SharedRecord & { readonly stamp: number }
+export type StampedRecord = SharedRecord & { readonly stamp: number }
 
 interface StampedPage extends SharedPage {
   readonly records: readonly StampedRecord[]

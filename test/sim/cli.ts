@@ -1,13 +1,17 @@
 // npm run sim -- --seeds N --seed S --steps K [--shrink]     so many seeds from S on, with K actions each
-// npm run sim -- --owners --seeds N --seed S                 the same of worlds with several owners
+// npm run sim -- --owners --seeds N --seed S [--shrink]               the same of worlds with several processes
 // npm run sim -- --planted                                   every planted bug, each within its number of seeds
 import { parseArgs } from 'node:util'
 import { Coverage } from './coverage.ts'
-import { runOwnersSeed } from './owners/run.ts'
+import type { DeploymentPlan } from './deployment/plan.ts'
+import { type DeploymentOutcome, runDeployment, runDeploymentSeed, shrinkableDeployment, storyOfDeployment } from './deployment/run.ts'
+import { SEEN as SEEN_IN_DEPLOYMENTS } from './deployment/witness.ts'
+import type { Broken } from './model.ts'
+import { type OwnersOutcome, runOwnersSeed } from './owners/run.ts'
 import { SEEN } from './owners/world.ts'
+import { PLANTED } from './planted/all.ts'
 import { hunt } from './planted/hunt.ts'
-import { PLANTED } from './planted/planted.ts'
-import { ACTIONS, runPlan, runSeed } from './run.ts'
+import { ACTIONS, runPlan, runSeed, shrinkable } from './run.ts'
 import { shrink } from './shrink.ts'
 import { storyOf } from './story.ts'
 
@@ -36,7 +40,7 @@ async function runSeeds({ first, seeds, actions, isShrinking }: Flags): Promise<
     failures++
     console.log(`seed ${seed}: invariant ${outcome.broken.invariant}: ${outcome.broken.what.slice(0, 1500)}`)
     if (!isShrinking) continue
-    const { plan } = await shrink(outcome.plan, outcome.broken)
+    const { plan } = await shrink(outcome.plan, outcome.broken, shrinkable)
     console.log(`${storyOf(await runPlan(plan, { keepsTrail: true }))}\n${JSON.stringify(plan)}`)
   }
   console.log(coverage.rows.map(([name, hits]) => `${String(hits).padStart(9)}  ${name}`).join('\n'))
@@ -46,25 +50,37 @@ async function runSeeds({ first, seeds, actions, isShrinking }: Flags): Promise<
   return failures
 }
 
-async function runOwnersSeeds({ first, seeds }: Flags): Promise<number> {
-  const seen = new Map<string, number>(SEEN.map((name) => [name, 0]))
+/** Every so many seeds, a world in which processes take whole sets of partitions over too. */
+const OWNERS_EVERY = 4
+
+async function runOwnersSeeds({ first, seeds, isShrinking }: Flags): Promise<number> {
+  const seen = new Map<string, number>([...SEEN_IN_DEPLOYMENTS, ...SEEN].map((name) => [name, 0]))
   const began = performance.now()
   let [steps, events, transitions, failures, done] = [0, 0, 0, 0, 0]
-  for (let seed = first; seed < first + seeds && failures < FAILURES_TOLD; seed++) {
-    const outcome = await runOwnersSeed(seed)
+  const count = (outcome: OwnersOutcome | DeploymentOutcome): void => {
     steps += outcome.steps
     events += outcome.events
     transitions += outcome.transitions
-    done++
     for (const [name, hits] of outcome.seen) seen.set(name, (seen.get(name) ?? 0) + hits)
-    if (!outcome.broken) continue
+    if (!outcome.broken) return
     failures++
-    console.log(`seed ${seed}: invariant ${outcome.broken.invariant}: ${outcome.broken.what.slice(0, 1500)}`)
+    console.log(`seed ${first + done}: invariant ${outcome.broken.invariant}: ${outcome.broken.what.slice(0, 1500)}`)
+  }
+  for (; done < seeds && failures < FAILURES_TOLD; done++) {
+    const outcome = await runDeploymentSeed(first + done)
+    count(outcome)
+    if (outcome.broken && isShrinking) await tellShrunk(outcome.plan, outcome.broken)
+    if ((first + done) % OWNERS_EVERY === 0) count(await runOwnersSeed(first + done))
   }
   console.log([...seen].map(([name, hits]) => `${String(hits).padStart(9)}  ${name}`).join('\n'))
   const seconds = ((performance.now() - began) / 1000).toFixed(0)
   console.log(`${done} seeds in ${seconds} s, ${steps} steps, ${events} events, ${transitions} transitions: ${failures} failures`)
   return failures
+}
+
+async function tellShrunk(failing: DeploymentPlan, broken: Broken): Promise<void> {
+  const { plan } = await shrink(failing, broken, shrinkableDeployment)
+  console.log(`${storyOfDeployment(await runDeployment(plan, true))}\n${JSON.stringify(plan)}`)
 }
 
 async function runPlanted(): Promise<number> {

@@ -107,6 +107,23 @@ export interface Plan {
   readonly actions: readonly Action[]
 }
 
+/** What is left when nothing of it is needed for a failure. */
+export const PLAIN: Partial<Layout> = {
+  repeats: 0,
+  guarded: false,
+  hosts: 1,
+  batchEvents: 1000,
+  batchBytes: 4 << 20,
+  sliceMs: 1e9,
+  splitBytes: 4096,
+  timerHorizonMs: 60_000,
+  cacheBytes: 64 << 20,
+  applyMs: 1000,
+  applyBytes: 4 << 20,
+  sliceRows: 1000,
+  journalBytes: 1e9,
+}
+
 function drawLayout(random: Random, faults: ReadonlySet<Fault>): Layout {
   const partitions = pick(random, [1, 2, 2, 4])
   return {

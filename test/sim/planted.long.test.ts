@@ -1,7 +1,8 @@
 // Planted bugs that are found only after hundreds of seeds.
 import { expect, test } from 'vitest'
+import { PLANTED } from './planted/all.ts'
 import { hunt } from './planted/hunt.ts'
-import { PLANTED, QUICK_SEEDS } from './planted/planted.ts'
+import { QUICK_SEEDS } from './planted/planted.ts'
 
 const slow = PLANTED.filter((bug) => bug.seeds > QUICK_SEEDS)
 

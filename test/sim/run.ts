@@ -2,7 +2,8 @@
 import { Coverage } from './coverage.ts'
 import { finish } from './final.ts'
 import type { Broken } from './model.ts'
-import { drawPlan, type Plan } from './plan.ts'
+import { drawPlan, PLAIN, type Plan } from './plan.ts'
+import type { Shrinkable } from './shrink.ts'
 import { record } from './tape.ts'
 import { Failure, World } from './world.ts'
 
@@ -38,4 +39,10 @@ export async function runPlan(plan: Plan, options: { coverage?: Coverage; keepsT
 
 export function runSeed(seed: number, options: { coverage?: Coverage; keepsTrail?: boolean; actions?: number } = {}): Promise<Outcome> {
   return runPlan(drawPlan(seed, options.actions ?? ACTIONS), options)
+}
+
+export const shrinkable: Shrinkable<Plan> = {
+  run: (plan) => runPlan(plan),
+  plain: PLAIN,
+  fewer: (layout, partitions) => ({ ...layout, partitions, hosts: Math.min(layout.hosts, partitions) }),
 }

@@ -1,6 +1,7 @@
 // Simulated worlds: some fixed seeds, and one more each time; a seed replays exactly.
 import { expect, test } from 'vitest'
 import { freshSeed } from '../engine/runs.ts'
+import { runDeploymentSeed, storyOfDeployment } from './deployment/run.ts'
 import { runOwnersSeed } from './owners/run.ts'
 import { drawPlan } from './plan.ts'
 import { ACTIONS, type Outcome, runPlan, runSeed } from './run.ts'
@@ -8,8 +9,10 @@ import { storyOf } from './story.ts'
 
 const FIXED = 40
 const FRESH = 10
-const OWNERS_FIXED = 15
-const OWNERS_FRESH = 5
+const OWNERS_FIXED = 8
+const OWNERS_FRESH = 2
+const DEPLOYMENTS_FIXED = 15
+const DEPLOYMENTS_FRESH = 5
 
 async function expectSound(seed: number): Promise<Outcome> {
   const outcome = await runSeed(seed)
@@ -46,16 +49,26 @@ async function expectOwnersSound(seed: number): Promise<void> {
     throw new Error(`seed ${seed} of several owners: invariant ${broken.invariant}: ${broken.what}\n${trail.slice(-40).join('\n')}`)
 }
 
-test(`seeds 1 to ${OWNERS_FIXED} of several owners break no invariant`, { timeout: 120_000 }, async () => {
+async function expectDeploymentSound(seed: number): Promise<void> {
+  const outcome = await runDeploymentSeed(seed, true)
+  const { broken } = outcome
+  if (broken) throw new Error(`seed ${seed} of a deployment: invariant ${broken.invariant}: ${broken.what}\n${storyOfDeployment(outcome)}`)
+}
+
+test(`seeds 1 to ${OWNERS_FIXED} of several owners, and of deployments, break no invariant`, { timeout: 120_000 }, async () => {
   for (let seed = 1; seed <= OWNERS_FIXED; seed++) await expectOwnersSound(seed)
+  for (let seed = 1; seed <= DEPLOYMENTS_FIXED; seed++) await expectDeploymentSound(seed)
 })
 
-test(`${OWNERS_FRESH} seeds from ${fresh} on of several owners break no invariant`, { timeout: 120_000 }, async () => {
+test(`the like of seed ${fresh} and the next break no invariant`, { timeout: 120_000 }, async () => {
   for (let seed = fresh; seed < fresh + OWNERS_FRESH; seed++) await expectOwnersSound(seed)
+  for (let seed = fresh; seed < fresh + DEPLOYMENTS_FRESH; seed++) await expectDeploymentSound(seed)
 })
 
-test('two runs of one seed of several owners take the same steps', { timeout: 60_000 }, async () => {
-  const [one, other] = [await runOwnersSeed(7), await runOwnersSeed(7)]
-  expect(other.hash).toBe(one.hash)
-  expect(other.steps).toBe(one.steps)
+test('two runs of one seed of several owners, and of a deployment, take the same steps', { timeout: 60_000 }, async () => {
+  for (const run of [runOwnersSeed, runDeploymentSeed]) {
+    const [one, other] = [await run(7), await run(7)]
+    expect(other.hash).toBe(one.hash)
+    expect(other.steps).toBe(one.steps)
+  }
 })

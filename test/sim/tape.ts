@@ -1,5 +1,5 @@
 // The tape: what the production executor did to which profile, in its order, as far as the journal made it count. The oracle is given
-// this order (and the instants) and nothing else, so every transition of any interleaving can be foretold. Owns the taps into Executor.
+// this order (and the instants) and nothing else, so every transition of any interleaving can be foretold. Owns the taps into Executor and Task.
 //
 // 1. An operation counts when the commit that carries it counts; those of a batch that failed, or of a life that ended, never do.
 // 2. The taps change nothing, with one exception: an event whose message id begins with POISON throws once it is executed.
@@ -8,7 +8,7 @@ import type { EventRecord } from '../../src/core/event.ts'
 import { homeOf, type ProfileKey } from '../../src/core/identifier.ts'
 import { Executor, type Input } from '../../src/engine/execute.ts'
 import { Profile } from '../../src/engine/profile.ts'
-import type { Task } from '../../src/engine/task.ts'
+import { Task } from '../../src/engine/task.ts'
 import type { CarriedEvent, CauseRef } from '../../src/identity/messages.ts'
 import { Root } from '../../src/identity/root.ts'
 
@@ -47,10 +47,10 @@ interface Taken {
   readonly n: number
 }
 
-/** What the taps ask of the world. */
+/** What the taps tell the world. */
 export interface Tapped {
-  /** Tasks of every process that lives. */
-  tasks(): readonly Task[]
+  /** A task begins to run. */
+  started?(task: Task): void
   changed(root: Root): void
   forwarded(from: ProfileKey, to: ProfileKey): void
 }
@@ -58,11 +58,18 @@ export interface Tapped {
 export class Tape {
   readonly tapped: Tapped
   #taken: Taken[] = []
+  /** Of every process that lives, those that are being closed too. */
+  #tasks: Task[] = []
   /** Several processes have tasks of one partition: each root is looked for in the memory of its own (2). */
   readonly #taskOf = new WeakMap<Executor, Task>()
 
   constructor(tapped: Tapped) {
     this.tapped = tapped
+  }
+
+  started(task: Task): void {
+    this.#tasks.push(task)
+    this.tapped.started?.(task)
   }
 
   take(executor: Executor, root: Root, op: (p: Profile) => Op): void {
@@ -73,7 +80,7 @@ export class Tape {
 
   #profileOf(executor: Executor, root: Root): { task: Task; profile: Profile } {
     const own = this.#taskOf.get(executor)
-    for (const task of own ? [own] : this.tapped.tasks()) {
+    for (const task of own ? [own] : this.#tasks) {
       if (homeOf(root.key, task.limits.partitions) !== task.partition) continue
       const profile = task.memory.row(root.key)
       if (!(profile instanceof Profile && profile.root === root)) continue
@@ -99,6 +106,7 @@ export class Tape {
   /** The process has died. */
   died(): void {
     this.#taken = []
+    this.#tasks = []
   }
 }
 
@@ -116,6 +124,13 @@ function methodsOf(
 ): Pick<Executor, 'apply' | 'born' | 'takeState' | 'absorb' | 'execute' | 'becameForward' | 'touch' | 'begin'> {
   const { apply, born, takeState, absorb, execute, becameForward, touch, begin } = executor
   return { apply, born, takeState, absorb, execute, becameForward, touch, begin }
+}
+
+const { start } = Task.prototype
+
+Task.prototype.start = function (this: Task): void {
+  tape?.started(this)
+  start.call(this)
 }
 
 Executor.prototype.apply = function (this: Executor, root: Root, event: CarriedEvent, cause: CauseRef): void {

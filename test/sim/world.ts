@@ -87,7 +87,6 @@ export class World {
     this.namespaces = namespacesOf(guarded)
     this.model = new Model(partitions)
     this.tape = new Tape({
-      tasks: () => this.process.tasks,
       changed: (root) => this.#checkGuards(root),
       forwarded: (from, to) => {
         if (to >= from) this.model.fail(3, 'a forward points to a key that is not smaller')

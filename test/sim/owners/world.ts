@@ -98,7 +98,6 @@ export class OwnersWorld {
 
   #tape(): Tape {
     return new Tape({
-      tasks: () => this.processes.flatMap((process) => process.tasks),
       changed: () => {},
       forwarded: (from, to) => {
         if (to >= from) this.model.fail(3, 'a forward points to a key that is not smaller')

@@ -22,8 +22,8 @@ export interface Planted {
   readonly name: string
   /** It must be found within so many seeds, from 1 on. */
   readonly seeds: number
-  /** It shows only where several processes claim the same partitions. */
-  readonly isOfOwners?: true
+  /** It shows only where several processes claim the same partitions, or where partitions are dealt out among them. */
+  readonly worlds?: 'owners' | 'deployment'
   /** Returns what undoes it. */
   plant(): () => void
 }
@@ -32,7 +32,7 @@ export interface Planted {
 export const QUICK_SEEDS = 300
 
 /** Replaces a method; `make` is given the real one. */
-function replace<T extends object, K extends keyof T>(target: T, name: K, make: (real: T[K]) => T[K]): () => void {
+export function replace<T extends object, K extends keyof T>(target: T, name: K, make: (real: T[K]) => T[K]): () => void {
   const real = target[name]
   target[name] = make(real)
   return () => {
@@ -50,7 +50,7 @@ function turned(name: keyof typeof switches): () => () => void {
   }
 }
 
-export const PLANTED: readonly Planted[] = [
+export const PLANTED_IN_ONE: readonly Planted[] = [
   {
     name: 'the dedupe rows are not looked up',
     seeds: 60,
@@ -245,14 +245,14 @@ export const PLANTED: readonly Planted[] = [
           },
       ),
   },
-  { name: 'an append that was not read back is trusted', seeds: 60, isOfOwners: true, plant: turned('trustsAppends') },
+  { name: 'an append that was not read back is trusted', seeds: 60, worlds: 'owners', plant: turned('trustsAppends') },
   {
     name: 'what leaves does not wait until ownership was seen',
     seeds: 60,
-    isOfOwners: true,
+    worlds: 'owners',
     plant: () => replace(ClaimedLog.prototype, 'owned', () => () => undefined),
   },
-  { name: 'a newer claim is ignored', seeds: 20, isOfOwners: true, plant: turned('ignoresClaims') },
+  { name: 'a newer claim is ignored', seeds: 20, worlds: 'owners', plant: turned('ignoresClaims') },
   { name: 'the guards are not asked', seeds: 60, plant: turned('forgetsGuards') },
   {
     name: 'leaves are not repointed to who takes them over, but dropped',

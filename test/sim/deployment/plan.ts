@@ -1,0 +1,179 @@
+// What a run of several processes on topics does, as plain data: how the engine is cut up, what clients send and define, what the
+// group of the processes says, what befalls processes, stores and topics. Drawn from a seed.
+//
+// 1. Swarm: each plan switches a random subset of the troubles on.
+import type { Where } from '../../../src/operators/definition.ts'
+import { below, pick, type Random, seeded } from '../../identity/random.ts'
+import { type Crowd, drawMessage, drawWhere, type Message } from '../workload.ts'
+
+export const TOPICS = ['events', 'journal', 'exchange', 'definitions'] as const
+export type TopicName = (typeof TOPICS)[number]
+
+export type Doing =
+  | { readonly do: 'send'; readonly messages: readonly Message[] }
+  /** Some process saves a definition, or deletes it. */
+  | { readonly do: 'put'; readonly id: string; readonly where: Where | null }
+  /** Some process moves the manual clock. */
+  | { readonly do: 'move'; readonly ms: number }
+  | { readonly do: 'wait'; readonly ms: number }
+  | { readonly do: 'read'; readonly id: string }
+  /** A process starts: with no stores, or those of another as it has them. */
+  | { readonly do: 'start'; readonly isEmpty: boolean }
+  /** A process closes in good order. */
+  | { readonly do: 'close' }
+  | { readonly do: 'kill'; readonly power: boolean }
+  | { readonly do: 'freeze' }
+  | { readonly do: 'thaw' }
+  /** The group deals partitions out anew: among all, or without one that is frozen, which hears of it later. */
+  | { readonly do: 'deal'; readonly noticesDeaths: boolean; readonly throwsOut: boolean; readonly isSticky: boolean }
+  /** One more process is told to run a partition, which another one has and keeps. */
+  | { readonly do: 'twice' }
+  /** A partition of a topic gets another leader, which lacks some of what was not replicated, and has its own clock. */
+  | { readonly do: 'lead'; readonly topic: TopicName; readonly skewMs: number }
+  | { readonly do: 'hold'; readonly prefix: string; readonly steps: number }
+  | { readonly do: 'failStore'; readonly how: 'read' | 'write' | 'written' }
+
+export type Action = Doing & { readonly steps: number }
+
+export interface DeploymentLayout {
+  readonly partitions: number
+  readonly processes: number
+  readonly clock: 'wall' | 'manual'
+  readonly isStandby: boolean
+  /** All partitions run before anything is done. */
+  readonly isWarm: boolean
+  readonly batchEvents: number
+  readonly sliceMs: number
+  readonly splitBytes: number
+  readonly cacheBytes: number
+  readonly applyMs: number
+  readonly applyBytes: number
+  readonly sliceRows: number
+  /** Of appends to journals, to the exchange, and to the others: the share whose record is lost, repeated, or whose answer is. */
+  readonly badJournal: number
+  readonly badExchange: number
+  readonly badOthers: number
+  /** Of reads, the share that fails. */
+  readonly badReads: number
+}
+
+export interface DeploymentPlan {
+  readonly seed: number
+  readonly layout: DeploymentLayout
+  readonly actions: readonly Action[]
+}
+
+/** What is left when nothing of it is needed for a failure. */
+export const PLAIN: Partial<DeploymentLayout> = {
+  isStandby: false,
+  batchEvents: 1000,
+  sliceMs: 1e9,
+  splitBytes: 4096,
+  cacheBytes: 64 << 20,
+  applyMs: 1000,
+  applyBytes: 4 << 20,
+  sliceRows: 1000,
+  badJournal: 0,
+  badExchange: 0,
+  badOthers: 0,
+  badReads: 0,
+}
+
+const HOLDS = [
+  'arrive',
+  'arrive exchange',
+  'replicate',
+  'answer',
+  'read exchange',
+  'read journal',
+  'read events',
+  'read definitions',
+  'post definition',
+  'store',
+  'relay',
+  'group',
+]
+const SEGMENTS = ['s0', 's1', 's2', 's3']
+
+function drawLayout(random: Random): DeploymentLayout {
+  return {
+    partitions: pick(random, [1, 2, 4, 4]),
+    processes: 1 + below(random, 3),
+    clock: pick(random, ['wall', 'manual', 'manual']),
+    isStandby: random() < 0.3,
+    isWarm: random() < 0.8,
+    batchEvents: pick(random, [1, 2, 3, 1000]),
+    sliceMs: pick(random, [1e9, 0]),
+    splitBytes: pick(random, [4096, 60]),
+    cacheBytes: pick(random, [64 << 20, 5000, 0]),
+    applyMs: pick(random, [1000, 5, 0]),
+    applyBytes: pick(random, [4 << 20, 3000, 1]),
+    sliceRows: pick(random, [1, 4, 1000]),
+    badJournal: pick(random, [0, 0, 0.3, 0.6]),
+    badExchange: pick(random, [0, 0.3, 0.6]),
+    badOthers: pick(random, [0, 0, 0.3]),
+    badReads: pick(random, [0, 0, 0.1]),
+  }
+}
+
+/** Draws actions one by one. */
+class Drawing {
+  readonly #random: Random
+  readonly #crowd: Crowd
+  readonly #troubles: readonly (() => Doing)[]
+  readonly #isManual: boolean
+  #nextId = 0
+
+  constructor(random: Random, isManual: boolean) {
+    this.#random = random
+    this.#isManual = isManual
+    this.#crowd = { links: pick(random, [1, 2, 3]), people: 4 }
+    const share = pick(random, [0.3, 0.6, 1])
+    this.#troubles = troublesOf(random).filter(() => random() < share)
+  }
+
+  doing(): Doing {
+    const random = this.#random
+    const x = random()
+    if (x < 0.45) return this.#send()
+    if (x < 0.52)
+      return this.#isManual ? { do: 'move', ms: pick(random, [1, 10, 50, 101]) } : { do: 'wait', ms: pick(random, [1, 10, 50, 101]) }
+    if (x < 0.58) return { do: 'put', id: pick(random, SEGMENTS), where: random() < 0.2 ? null : drawWhere(random) }
+    if (x < 0.63) return { do: 'read', id: `${pick(random, ['u', 'e', 'a'])}${below(random, 4)}` }
+    if (x < 0.75) return { do: 'deal', noticesDeaths: random() < 0.7, throwsOut: random() < 0.5, isSticky: random() < 0.6 }
+    return this.#troubles.length > 0 ? pick(random, this.#troubles)() : this.#send()
+  }
+
+  #send(): Doing {
+    const messages = Array.from({ length: 1 + below(this.#random, 4) }, () => drawMessage(this.#random, this.#crowd, this.#nextId++))
+    return { do: 'send', messages }
+  }
+}
+
+function troublesOf(random: Random): (() => Doing)[] {
+  return [
+    () => ({ do: 'start', isEmpty: random() < 0.4 }),
+    () => ({ do: 'close' }),
+    () => ({ do: 'kill', power: random() < 0.4 }),
+    () => ({ do: 'freeze' }),
+    () => ({ do: 'freeze' }),
+    () => ({ do: 'thaw' }),
+    () => ({ do: 'thaw' }),
+    () => ({ do: 'twice' }),
+    () => ({ do: 'lead', topic: pick(random, TOPICS), skewMs: pick(random, [0, 0, -20, 20, 300]) }),
+    () => ({ do: 'hold', prefix: pick(random, HOLDS), steps: 10 + below(random, 80) }),
+    () => ({ do: 'wait', ms: pick(random, [30, 100, 300, 700, 1500]) }),
+    () => ({ do: 'failStore', how: pick(random, ['read', 'write', 'written']) }),
+  ]
+}
+
+/** The plan of a seed, with so many actions. */
+export function drawDeploymentPlan(seed: number, length: number): DeploymentPlan {
+  const random = seeded(seed)
+  const layout = drawLayout(random)
+  const drawing = new Drawing(random, layout.clock === 'manual')
+  const pace = pick(random, [8, 20, 60, 120])
+  const puts = Array.from({ length: 1 + below(random, 3) }, (_, i): Doing => ({ do: 'put', id: `s${i}`, where: drawWhere(random) }))
+  const doings = [...puts, ...Array.from({ length }, () => drawing.doing())]
+  return { seed: below(random, 2 ** 31), layout, actions: doings.map((doing) => ({ ...doing, steps: below(random, pace) })) }
+}

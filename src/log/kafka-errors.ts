@@ -30,6 +30,8 @@ const NETWORK = [
 ]
 /** What the client gives up by itself, without a broker's answer in it, although a cluster that starts or changes gets over it. */
 const UNSETTLED = ['KafkaJSMetadataNotLoaded', 'KafkaJSTopicMetadataNotLoaded', 'KafkaJSGroupCoordinatorNotFound']
+/** What the client throws, as an error without a name of its own, where a broker was lost while it was about to be asked. */
+const UNCONNECTED = 'Broker not connected'
 const TLS_CODE = /CERT|SIGNATURE|SSL|EPROTO|ALTNAME/
 const TLS_TEXT = /TLS|SSL|certificate|self-signed/i
 
@@ -42,7 +44,7 @@ export function kafkaError(error: unknown, doing: string): TributaryError {
   const forbidden = told.find((t) => t.type.endsWith('_AUTHORIZATION_FAILED'))
   const missing = has(['UNKNOWN_TOPIC_OR_PARTITION', 'INVALID_TOPIC_EXCEPTION'])
   const tls = told.find((t) => TLS_CODE.test(t.code) || (t.name.startsWith('KafkaJSConnection') && TLS_TEXT.test(t.message)))
-  const network = has(NETWORK)
+  const network = told.find(isNetwork)
   const because = (t: Told): string => `${doing}: ${t.message}`
   if (forbidden) return new TributaryError('kafka_forbidden', `${because(forbidden)} (${forbidden.type})`, { cause: error })
   if (login) return new TributaryError('kafka_login', because(login), { cause: error })
@@ -65,8 +67,10 @@ export function mayPass(error: unknown): boolean {
   if (told.some((t) => LOGIN.includes(t.name) || LOGIN.includes(t.type) || t.type.endsWith('_AUTHORIZATION_FAILED'))) return false
   const type = told.find((t) => t.type !== '')?.type
   if (type !== undefined) return PASSING.has(type)
-  return told.some((t) => NETWORK.includes(t.name) || UNSETTLED.includes(t.name))
+  return told.some((t) => isNetwork(t) || UNSETTLED.includes(t.name))
 }
+
+const isNetwork = ({ name, message }: Told): boolean => NETWORK.includes(name) || (name === 'Error' && message === UNCONNECTED)
 
 /** Answers of brokers that move on by themselves: elections, starts, shortages. */
 const PASSING = new Set([

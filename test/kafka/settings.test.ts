@@ -73,6 +73,7 @@ test.each<[string, Error, string, boolean]>([
   ['a certificate of nobody', thrown('KafkaJSConnectionError', { code: 'SELF_SIGNED_CERT_IN_CHAIN' }), 'kafka_tls', true],
   ['a lost sequence', thrown('KafkaJSProtocolError', { type: 'OUT_OF_ORDER_SEQUENCE_NUMBER' }), 'kafka_failed', false],
   ['a group whose coordinator is not there yet', thrown('KafkaJSGroupCoordinatorNotFound'), 'kafka_failed', true],
+  ['a broker lost before it was asked', new Error('Broker not connected'), 'kafka_unreachable', true],
   ['anything else', new Error('boom'), 'kafka_failed', false],
 ])('%s', (_, error, code, passes) => {
   expect(kafkaError(error, 'doing this')).toMatchObject({ code, cause: error, message: expect.stringContaining('doing this: ') })

@@ -185,9 +185,14 @@ export class EmbeddedEngine implements Engine {
     return this.#lastStamp
   }
 
+  /** The manual clock of a cluster stands where partitions say: before that is heard, today's events would seem to lie far ahead. */
+  get #isTimeUnknown(): boolean {
+    return this.#following !== undefined && this.#ports.limits.clock === 'manual' && !this.#overview.hasHeard
+  }
+
   pressure(): { code: 'back_pressure' | 'disk_full'; retryAfterSeconds: number } | undefined {
     if (this.#ports.freeBytes() < this.#ports.minFreeBytes) return { code: 'disk_full', retryAfterSeconds: 30 }
-    if (this.#lag.largest() > this.#ports.maxLagEvents) return { code: 'back_pressure', retryAfterSeconds: 1 }
+    if (this.#lag.largest() > this.#ports.maxLagEvents || this.#isTimeUnknown) return { code: 'back_pressure', retryAfterSeconds: 1 }
     return undefined
   }
 

@@ -30,6 +30,11 @@ export class Overview {
     return Math.max(0, ...[...this.#last.values()].map(({ now }) => now))
   }
 
+  /** Whether anybody who runs a partition has ever told where it stands. */
+  get hasHeard(): boolean {
+    return [...this.#last.values()].some(({ phase }) => phase === 'running')
+  }
+
   /** Asks everybody; whoever is silent is remembered as it was. Returns all partitions. */
   async look(): Promise<Told[]> {
     const { asker, lag, cluster, partitions } = this.#ports

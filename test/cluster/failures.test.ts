@@ -70,6 +70,15 @@ describe('a definition whose activation is cut short', () => {
   })
 })
 
+test('a new process takes nothing in before it knows where the manual clock stands', async () => {
+  const { world, a } = await open({ processes: 2 })
+  await a.engine.setClock(HOUR)
+  const c = await world.add()
+  expect(c.engine.pressure()).toMatchObject({ code: 'back_pressure' })
+  await until(async () => c.engine.pressure() === undefined)
+  expect(c.engine.acceptanceTime()).toBe(HOUR)
+})
+
 test('two processes that save definitions at one time both do, under two versions', async () => {
   const { a, b, c } = await open({ processes: 3 })
   const views = await Promise.all([
@@ -156,12 +165,12 @@ describe('back-pressure', () => {
   test('is felt by every process when an owner does not keep up', async () => {
     const { world, a, b } = await open({ processes: 2 })
     b.isSlow = true
-    expect(a.engine.pressure()).toBeUndefined()
+    await until(async () => a.engine.pressure() === undefined)
     // Each record counts for one at least, also where it was another process that accepted it.
     for (let k = 0; k < 5 * MAX_LAG; k++) await world.send(a, order(`u${k}`))
     expect(a.engine.pressure()).toMatchObject({ code: 'back_pressure' })
     const c = await world.add()
-    await until(async () => c.engine.pressure() !== undefined)
+    await until(async () => (await c.engine.status()).partitions.every(({ state }) => state === 'running'))
     expect(c.engine.pressure()).toMatchObject({ code: 'back_pressure' })
     b.isSlow = false
     await a.engine.settle()

@@ -191,6 +191,7 @@ const KAFKA = Type.Object(
     ),
     secret: Type.Optional(secret('What the processes of a deployment show one another. Needed beyond loopback.')),
     standby: Type.Boolean({ default: false, description: 'Follow the journals of partitions that others own, to take over faster.' }),
+    deleteEveryMs: count(30_000, "How often what is no longer needed is deleted of the engine's topics, ms; 0: never.", 0),
     outputs: KAFKA_OUTPUTS,
   },
   STRICT,

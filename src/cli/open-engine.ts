@@ -42,6 +42,7 @@ export async function openEngine(config: Config, options: DirectoryOptions): Pro
     replicas: kafka.replicas,
     sessionMs: kafka.sessionTimeoutMs,
     standby: kafka.standby,
+    deleteEveryMs: kafka.deleteEveryMs,
     connect: httpPeers({ secret: kafka.secret ?? '', clock: systemClock, timeoutMs: config.positionWaitMs + ASK_MS }),
   })
   return { engine, listening: (address) => join(kafka.advertise ?? address) }

@@ -81,6 +81,8 @@ interface Outgoing {
 
 interface Reading {
   isLeft: boolean
+  /** Everything before it has been taken. */
+  next: number
   /** By origin: a message whose parts have not all come. */
   readonly partial: Map<number, { readonly seq: number; readonly parts: Buffer[] }>
   /** By origin: when it was last asked. */
@@ -188,11 +190,16 @@ export class Exchange {
   begin(target: number, failed: (error: Error) => void): void {
     this.leave(target)
     const cursor = this.#options.topic.cursor(target)
-    const reading: Reading = { isLeft: false, partial: new Map(), askedMs: new Map(), close: () => cursor.close() }
+    const reading: Reading = { isLeft: false, next: 0, partial: new Map(), askedMs: new Map(), close: () => cursor.close() }
     this.#reading.set(target, reading)
     this.#follow(target, reading, cursor).catch((error: Error) => {
       if (!reading.isLeft) failed(error)
     })
+  }
+
+  /** What comes for a partition that runs here has been read up to this position. */
+  readThrough(target: number): number {
+    return this.#reading.get(target)?.next ?? 0
   }
 
   leave(target: number): void {
@@ -217,6 +224,7 @@ export class Exchange {
           if (reading.isLeft) return
           for (const entry of decodeExchange(payload)) this.#take(target, reading, entry)
           next = position + 1
+          reading.next = next
         }
       } catch (error) {
         if (reading.isLeft) return

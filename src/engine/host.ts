@@ -24,6 +24,7 @@ import { together } from './opened.ts'
 import type { OutboxStream } from './outbox.ts'
 import { answer } from './query.ts'
 import type { Answer, Ends, Question } from './questions.ts'
+import { Release, type ReleaseOptions } from './release.ts'
 import type { Shared } from './shared.ts'
 import { Task, type TaskHost } from './task.ts'
 import { Watches } from './watches.ts'
@@ -98,6 +99,8 @@ export interface HostPorts {
   discardRows?(partition: number): Promise<void>
   /** Where partitions move between processes: how they speak with one another. */
   readonly exchange?: { readonly topic: ExchangeTopic; readonly troubled: (error: Error) => void }
+  /** Where topics are shared: what of them is deleted, and how. */
+  readonly release?: ReleaseOptions
   /** Where partitions that others run are followed: those that may come to this host, and their journals. */
   readonly standby?: { readonly partitions: readonly number[]; journal(partition: number): SharedLog; troubled(error: Error): void }
   /** Lets the event loop turn. */
@@ -120,6 +123,7 @@ export class Host implements HostView {
   readonly definitions = new Definitions()
   readonly #post: (message: FromHost) => void
   readonly #moves: Moves
+  readonly #releases: Release | undefined
   readonly #exchange: Exchange | undefined
   readonly #followers: Followers | undefined
   /** Questions under way, which may be reading stores. */
@@ -140,6 +144,7 @@ export class Host implements HostView {
     events.onMore?.((partition) => this.tasks.get(partition)?.wake())
     this.#exchange = exchange && new Exchange({ ...exchange, clock, tasks: this.#exchangeTasks() })
     this.#followers = this.#followersOf(ports)
+    this.#releases = this.#releasesOf(ports)
     this.#moves = new Moves({
       clock,
       create: async (partition) => ({ task: await this.#create(partition), release: () => this.#release(partition) }),
@@ -204,6 +209,11 @@ export class Host implements HostView {
   #followersOf({ clock, limits, standby, openRows, closeRows, discardRows }: HostPorts): Followers | undefined {
     if (!standby || !closeRows || !discardRows) return undefined
     return new Followers({ ...standby, partitions: limits.partitions, clock, openRows, closeRows, discardRows })
+  }
+
+  #releasesOf({ clock, release }: HostPorts): Release | undefined {
+    const tasks = (): Task[] => [...this.tasks.values()].filter((task) => task.phase === 'running')
+    return release && new Release({ ...release, clock, tasks, exchangeRead: (partition) => this.#exchange?.readThrough(partition) ?? 0 })
   }
 
   #exchangeTasks(): ExchangeTasks {
@@ -478,6 +488,7 @@ export class Host implements HostView {
     this.#closing = true
     for (const stop of this.#stopTicks) stop()
     this.#exchange?.close()
+    await this.#releases?.close()
     await this.#moves.close()
     await this.#followers?.close()
     await Promise.all([...this.tasks.values()].map((task) => task.close()))

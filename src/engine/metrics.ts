@@ -13,6 +13,16 @@ const COUNTERS: readonly (readonly [name: string, help: string, key: string])[] 
   ['tributary_transitions_total', 'Segment entries and exits decided since start', 'transitions'],
   ['tributary_commits_total', 'Commits since start', 'commits'],
   ['tributary_journal_bytes_total', 'Bytes given to the journal since start', 'journalBytes'],
+  [
+    'tributary_rewritten_bytes_total',
+    'Bytes of them that are rows nobody has changed, so that the journal can lose its head',
+    'rewrittenBytes',
+  ],
+  [
+    'tributary_delete_failures_total',
+    "Times since start that what is no longer needed of the engine's topics could not be deleted",
+    'deleteFailures',
+  ],
   ['tributary_rows_read_total', 'Rows asked of the store since start', 'rowsRead'],
   ['tributary_batches_cut_total', 'Batches cut because an input wanted more rows', 'cuts'],
   ['tributary_conditions_inexact_total', "Times since start that a profile's state lost what a condition may notice", 'inexact'],
@@ -22,6 +32,9 @@ const COUNTERS: readonly (readonly [name: string, help: string, key: string])[] 
 const GAUGES: readonly (readonly [name: string, help: string, key: string])[] = [
   ['tributary_cache_bytes', 'Bytes of rows of profiles and identifiers in memory', 'cacheBytes'],
   ['tributary_cached_rows', 'Decoded rows in memory', 'cachedRows'],
+  ['tributary_journal_first_offset', 'Where the journal begins, as far as this owner has deleted of it', 'journalFirst'],
+  ['tributary_events_first_offset', 'Likewise the events', 'eventsFirst'],
+  ['tributary_exchange_first_offset', 'Likewise the exchange', 'exchangeFirst'],
   ['tributary_pending_bytes', 'Bytes of committed rows not yet in the store', 'pendingBytes'],
 ]
 

@@ -24,6 +24,7 @@ import type { HostJournal, TaskJournal } from './journal-port.ts'
 import { META_KEY } from './keys.ts'
 import { mayComeTo, storeDir } from './layout.ts'
 import type { Opened } from './opened.ts'
+import type { ReleasedTopic } from './release.ts'
 import { Shared } from './shared.ts'
 import { Turns } from './turns.ts'
 
@@ -43,6 +44,8 @@ export interface KafkaHostSetup {
   readonly clockStepLimitMs: number
   /** Follows the journals of partitions that others own. */
   readonly standby: boolean
+  /** How often what is no longer needed is deleted of the topics; 0: never. */
+  readonly deleteEveryMs: number
 }
 
 const READ_WAIT_MS = 500
@@ -78,6 +81,9 @@ export async function openKafkaHost(setup: KafkaHostSetup, opened: Opened, troub
     },
     discardRows: (partition) => stores.discard(partition),
     exchange: { topic: exchangeTopic(exchangeLog), troubled },
+    ...(setup.deleteEveryMs > 0
+      ? { release: releaseOf(setup.deleteEveryMs, { journal: journalLog, events: eventsLog, exchange: exchangeLog }, troubled) }
+      : {}),
     ...(setup.standby ? { standby: standbyOf(setup, journalLog, troubled) } : {}),
     pause: (since) => turns.pause(since),
     isSpent: () => turns.isSpent(),
@@ -95,6 +101,14 @@ function standbyOf(
   troubled: (error: Error) => void,
 ): NonNullable<HostPorts['standby']> {
   return { partitions: mayComeTo(host, hosts, limits.partitions), journal: (partition) => log.shared(partition), troubled }
+}
+
+function releaseOf(
+  everyMs: number,
+  logs: Readonly<Record<ReleasedTopic, KafkaLog>>,
+  troubled: (error: Error) => void,
+): NonNullable<HostPorts['release']> {
+  return { everyMs, release: (topic, positions) => logs[topic].releaseAll(positions), troubled }
 }
 
 interface JournalParts {

@@ -39,6 +39,8 @@ export interface KafkaOptions extends EngineOptions {
   readonly sessionMs: number
   /** Follows the journals of partitions that others own, to take over faster. */
   readonly standby: boolean
+  /** How often what is no longer needed is deleted of the engine's topics; 0: never. */
+  readonly deleteEveryMs: number
   /** How another process is asked. */
   readonly connect: Cluster['connect']
   readonly dataDir: string
@@ -134,7 +136,7 @@ function eventsPort(log: KafkaLog, shared: Shared): EventsPort {
       return positions
     },
     ends: () => log.ends(),
-    // Kept whole for now.
+    // Owners delete (release.ts).
     release: async () => undefined,
     close: () => log.close(),
   }
@@ -149,12 +151,12 @@ interface HostParts {
 }
 
 function startHosts(options: KafkaOptions, { name, shared, definitions, group, receive }: HostParts): Promise<HostLink[]> {
-  const { kafka, limits, hosts, sessionMs, dataDir, store, clockStepLimitMs, standby, fatal } = options
+  const { kafka, limits, hosts, sessionMs, dataDir, store, clockStepLimitMs, standby, deleteEveryMs, fatal } = options
   const troubles = new Troubles(options.alarm)
   const heard = (message: FromHost): void => (message.t === 'troubled' ? troubles.tell(errorOf(message.error).message) : receive(message))
   const started = Array.from({ length: hosts }, async (_, host) => {
     const own = { host, hosts, process: name, definitions, shared: shared.buffer }
-    const setup: KafkaHostSetup = { ...own, kafka, sessionMs, limits, dataDir, store, clockStepLimitMs, standby }
+    const setup: KafkaHostSetup = { ...own, kafka, sessionMs, limits, dataDir, store, clockStepLimitMs, standby, deleteEveryMs }
     const partitions = mayComeTo(host, hosts, limits.partitions)
     const link = await startWorker(setup, { partitions, receive: heard, fatal })
     group.runOn(link)

@@ -259,6 +259,10 @@ function facts(host: HostView, task: Task): PartitionFacts {
       repeated: state.repeated,
       applied: state.applied,
       pendingBytes: task.rows.pendingBytes,
+      journalFirst: task.released.journal,
+      eventsFirst: task.released.events,
+      exchangeFirst: task.released.exchange,
+      deleteFailures: task.released.failures,
     },
   }
 }

@@ -107,6 +107,8 @@ export class Task implements TaskView {
     appliedRows: 0,
     inexact: 0,
   }
+  /** Where the shared topics begin, as far as this owner has deleted of them, and how often it could not (release.ts). */
+  readonly released = { journal: 0, events: 0, exchange: 0, failures: 0 }
   phase: TaskPhase = 'opening'
   stopReason: Error | undefined
   /** Found when it was opened (agreement.ts). */
@@ -297,7 +299,10 @@ export class Task implements TaskView {
     invariant(this.phase === 'opening', 'a task is started once, after opening')
     this.phase = 'running'
     this.#confirm(this.#takenMarks())
-    this.#loop = this.#run().catch((error: Error) => this.#stop(error))
+    this.#loop = this.#run().catch((error: Error) => {
+      if (error instanceof TributaryError && error.code === 'data_corrupt') this.#doubt(error)
+      else this.#stop(error)
+    })
   }
 
   /** Something to do may have come. */
@@ -632,14 +637,18 @@ export class Task implements TaskView {
     try {
       this.#gather.receive(origin, seq, bytes)
     } catch (error) {
-      // It may only look so to an owner that has been overtaken without knowing yet: that one is told by `lost`, and stops as fenced.
-      this.#options.journal.verify().then(
-        () => this.#stop(error as Error),
-        () => undefined,
-      )
+      this.#doubt(error as Error)
       return
     }
     this.wake()
+  }
+
+  /** It may only look so to an owner that has been overtaken without knowing yet: that one is told by `lost`, and stops as fenced. */
+  #doubt(error: Error): void {
+    this.#options.journal.verify().then(
+      () => this.#stop(error),
+      () => undefined,
+    )
   }
 
   /** The seq of the next message of an origin. */

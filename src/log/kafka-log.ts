@@ -138,9 +138,14 @@ export class KafkaLog {
   }
 
   /** Deletes the records of a partition before `position`, for everybody. */
-  async release(partition: number, position: number): Promise<void> {
+  release(partition: number, position: number): Promise<void> {
+    return this.releaseAll(new Map([[partition, position]]))
+  }
+
+  /** The same of several partitions. */
+  async releaseAll(positions: ReadonlyMap<number, number>): Promise<void> {
     const { settings, clock } = this.#options
-    const partitions = [{ partition, offset: String(position) }]
+    const partitions = [...positions].map(([partition, position]) => ({ partition, offset: String(position) }))
     await withAdmin(settings, clock, async (admin) => {
       // The client forgets to find out who leads the partitions; asking for offsets makes it.
       await admin.fetchTopicOffsets(this.topic)

@@ -146,6 +146,7 @@ describe('kafka', () => {
     expect(loadConfig({ cwd: '/nonexistent' }).kafka).toBeUndefined()
     expect(load('{brokers: [a:9092, b:9092]}').kafka).toEqual({
       ...{ brokers: ['a:9092', 'b:9092'], prefix: 'tributary', replicas: -1, sessionTimeoutMs: 6000, standby: false },
+      deleteEveryMs: 30_000,
       outputs: { transitions: 'json', merges: 'json', deadLetters: 'json', profiles: false },
     })
     expect(loadConfig({ env: { TRIBUTARY_KAFKA__BROKERS: '["a:1"]', TRIBUTARY_KAFKA__PREFIX: 'x' }, cwd }).kafka).toMatchObject({

@@ -11,8 +11,8 @@ export type TopicName = (typeof TOPICS)[number]
 
 export type Doing =
   | { readonly do: 'send'; readonly messages: readonly Message[] }
-  /** Some process saves a definition, or deletes it. */
-  | { readonly do: 'put'; readonly id: string; readonly where: Where | null }
+  /** Some process saves a definition, or deletes it; hosts may hear late of it. */
+  | { readonly do: 'put'; readonly id: string; readonly where: Where | null; readonly isLate: boolean }
   /** Some process moves the manual clock. */
   | { readonly do: 'move'; readonly ms: number }
   | { readonly do: 'wait'; readonly ms: number }
@@ -88,7 +88,6 @@ const HOLDS = [
   'read journal',
   'read events',
   'read definitions',
-  'post definition',
   'store',
   'relay',
   'group',
@@ -97,8 +96,8 @@ const SEGMENTS = ['s0', 's1', 's2', 's3']
 
 function drawLayout(random: Random): DeploymentLayout {
   return {
-    partitions: pick(random, [1, 2, 4, 4]),
-    processes: 1 + below(random, 3),
+    partitions: pick(random, [1, 2, 2, 4, 4, 4]),
+    processes: pick(random, [1, 2, 2, 3, 3]),
     clock: pick(random, ['wall', 'manual', 'manual']),
     isStandby: random() < 0.3,
     isWarm: random() < 0.8,
@@ -127,7 +126,7 @@ class Drawing {
   constructor(random: Random, isManual: boolean) {
     this.#random = random
     this.#isManual = isManual
-    this.#crowd = { links: pick(random, [1, 2, 3]), people: 4 }
+    this.#crowd = { links: pick(random, [1, 2, 3, 3]), people: 4 }
     const share = pick(random, [0.3, 0.6, 1])
     this.#troubles = troublesOf(random).filter(() => random() < share)
   }
@@ -138,8 +137,8 @@ class Drawing {
     if (x < 0.45) return this.#send()
     if (x < 0.52)
       return this.#isManual ? { do: 'move', ms: pick(random, [1, 10, 50, 101]) } : { do: 'wait', ms: pick(random, [1, 10, 50, 101]) }
-    if (x < 0.58) return { do: 'put', id: pick(random, SEGMENTS), where: random() < 0.2 ? null : drawWhere(random) }
-    if (x < 0.63) return { do: 'read', id: `${pick(random, ['u', 'e', 'a'])}${below(random, 4)}` }
+    if (x < 0.6) return { do: 'put', id: pick(random, SEGMENTS), where: random() < 0.2 ? null : drawWhere(random), isLate: random() < 0.3 }
+    if (x < 0.64) return { do: 'read', id: `${pick(random, ['u', 'e', 'a'])}${below(random, 4)}` }
     if (x < 0.75) return { do: 'deal', noticesDeaths: random() < 0.7, throwsOut: random() < 0.5, isSticky: random() < 0.6 }
     return this.#troubles.length > 0 ? pick(random, this.#troubles)() : this.#send()
   }
@@ -161,7 +160,7 @@ function troublesOf(random: Random): (() => Doing)[] {
     () => ({ do: 'thaw' }),
     () => ({ do: 'twice' }),
     () => ({ do: 'lead', topic: pick(random, TOPICS), skewMs: pick(random, [0, 0, -20, 20, 300]) }),
-    () => ({ do: 'hold', prefix: pick(random, HOLDS), steps: 10 + below(random, 80) }),
+    () => ({ do: 'hold', prefix: pick(random, HOLDS), steps: 10 + below(random, 150) }),
     () => ({ do: 'wait', ms: pick(random, [30, 100, 300, 700, 1500]) }),
     () => ({ do: 'failStore', how: pick(random, ['read', 'write', 'written']) }),
   ]
@@ -173,7 +172,10 @@ export function drawDeploymentPlan(seed: number, length: number): DeploymentPlan
   const layout = drawLayout(random)
   const drawing = new Drawing(random, layout.clock === 'manual')
   const pace = pick(random, [8, 20, 60, 120])
-  const puts = Array.from({ length: 1 + below(random, 3) }, (_, i): Doing => ({ do: 'put', id: `s${i}`, where: drawWhere(random) }))
+  const puts = Array.from(
+    { length: 1 + below(random, 3) },
+    (_, i): Doing => ({ do: 'put', id: `s${i}`, where: drawWhere(random), isLate: false }),
+  )
   const doings = [...puts, ...Array.from({ length }, () => drawing.doing())]
   return { seed: below(random, 2 ** 31), layout, actions: doings.map((doing) => ({ ...doing, steps: below(random, pace) })) }
 }

@@ -154,7 +154,9 @@ export class Witness {
     if (!process.isOpenHere(partition))
       this.#ports.model.fail(6, `${what} of partition ${partition} leaves ${process.name}, which has closed it`)
     const judge = this.#judge(partition)
-    const claim = process.began.get(partition)?.state.claim ?? judge.claim
+    // One that is about to begin sends again; one that is being closed is not the host's any more.
+    const task = process.host.tasks.get(partition) ?? process.began.get(partition)
+    const claim = task?.state.claim ?? judge.claim
     const staleMs = this.#ports.clock.monotonicMs - judge.claimedAtMs
     if (claim < judge.claim && staleMs >= TIMING.freshMs)
       this.#ports.model.fail(

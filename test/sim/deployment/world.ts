@@ -26,6 +26,8 @@ import { SEEN, type Seen, Witness } from './witness.ts'
 const PROCESSES = 4
 const STEPS_TO_REST = 60_000
 const TICK_SHARE = 0.06
+/** A definition that is late comes when nothing else can happen, or after so many steps. */
+const LATE_STEPS = 100
 /** How far time leaps where nothing else can happen. */
 const LEAPS_MS = [0, 0, 20, 100, 200]
 /** Longer than any window, and than any date is ahead. */
@@ -157,6 +159,7 @@ export class DeploymentWorld {
         for (const message of action.messages) this.clients.send(message)
         return
       case 'put':
+        if (action.isLate) this.scheduler.hold('post definition', LATE_STEPS)
         return this.#put(action.id, action.where)
       case 'move':
         this.#now += action.ms

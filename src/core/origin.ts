@@ -6,20 +6,25 @@ export type OriginKey = string
 
 export const ORIGIN_KEY_BYTES = 16
 
-/** Of one message. Places are ordered by leader, then offset, then index. */
+/** Of one message. */
 export interface OriginPlace {
-  /** Numbers the leaders under which records were appended (0: unknown): an offset that a lost leader had used is used again under a greater one. */
-  readonly leader: number
   readonly offset: number
   /** Of the message within its record. */
   readonly index: number
 }
 
-/** What a reader says of the events that it brings. */
+/** What a reader says of all the events that it brings at once. */
 export interface Reading {
   readonly origin: OriginKey
-  /** All that the origin holds from this offset up to any of these places was appended before it, or is not there for these homes. */
+  /** Numbers the leaders under which records were appended: offsets that a lost leader had used are used again under a greater one. */
+  readonly leader: number
+  /** From this offset on the reader has brought, one after the other, everything that was appended under this leader. */
   readonly from: number
+}
+
+/** Events that a source has read together. */
+export interface Read {
+  readonly reading: Reading
   /** One for each event. */
   readonly places: readonly OriginPlace[]
 }
@@ -31,5 +36,5 @@ export function originKey(source: string, topic: string, topicId: string, partit
 
 /** Negative when `a` is before `b`. */
 export function comparePlaces(a: OriginPlace, b: OriginPlace): number {
-  return a.leader - b.leader || a.offset - b.offset || a.index - b.index
+  return a.offset - b.offset || a.index - b.index
 }

@@ -8,7 +8,7 @@
 import { must } from '../core/assert.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { EventRecord } from '../core/event.ts'
-import type { Reading } from '../core/origin.ts'
+import type { Read } from '../core/origin.ts'
 import type { Transition } from '../core/transition.ts'
 import type { Where } from '../operators/definition.ts'
 import { Asker } from './asker.ts'
@@ -196,12 +196,12 @@ export class EmbeddedEngine implements Engine {
     return undefined
   }
 
-  async ingest(events: readonly EventRecord[], rejected: readonly RejectedMessage[], reading?: Reading): Promise<{ position: string }> {
+  async ingest(events: readonly EventRecord[], rejected: readonly RejectedMessage[], read?: Read): Promise<{ position: string }> {
     if (this.#closing) throw new TributaryError('shutting_down', 'the server is stopping')
     const { outputs } = this.#ports
     const letters = rejected.map((r) => ({ code: r.code, reason: r.reason, at: this.acceptanceTime(), message: r.message }))
     const rejecting = letters.length > 0 ? outputs.reject(letters) : undefined
-    const [ends] = await this.#logged(Promise.all([events.length > 0 ? this.#append(events, reading) : [], rejecting]))
+    const [ends] = await this.#logged(Promise.all([events.length > 0 ? this.#append(events, read) : [], rejecting]))
     return { position: positionText(ends) }
   }
 
@@ -215,10 +215,10 @@ export class EmbeddedEngine implements Engine {
     }
   }
 
-  async #append(events: readonly EventRecord[], reading: Reading | undefined): Promise<Ends> {
+  async #append(events: readonly EventRecord[], read: Read | undefined): Promise<Ends> {
     if (this.#shortened.size > 0) this.#refuseLost(events)
     // Events are stamped here, not when their body was read: in between, time may have followed the clock.
-    return this.#appendRecords((stamp) => this.#packs.records(events, stamp, reading))
+    return this.#appendRecords((stamp) => this.#packs.records(events, stamp, read))
   }
 
   /** (4) */

@@ -1,7 +1,7 @@
 // What the engine offers to the API, the command line and tests: the whole surface in one place.
 // The implementation is `embedded.ts`; every answer obeys "nothing is shown before its commit is durable".
 import type { EventRecord, JsonObject } from '../core/event.ts'
-import type { Reading } from '../core/origin.ts'
+import type { Read } from '../core/origin.ts'
 import type { Transition } from '../core/transition.ts'
 import type { Where } from '../operators/definition.ts'
 import type { Answer, Question } from './questions.ts'
@@ -157,7 +157,7 @@ export interface Engine {
   /** Undefined when there is room for an ingestion, else why not (answer 429 and retry after so many seconds). */
   pressure(): { code: 'back_pressure' | 'disk_full'; retryAfterSeconds: number } | undefined
   /** Appends events and rejected messages durably; with their places where a source has read them. `position` is what `minPosition` takes. */
-  ingest(events: readonly EventRecord[], rejected: readonly RejectedMessage[], reading?: Reading): Promise<{ position: string }>
+  ingest(events: readonly EventRecord[], rejected: readonly RejectedMessage[], read?: Read): Promise<{ position: string }>
 
   profile(ref: ProfileRef, options?: ReadOptions): Promise<ProfileView | undefined>
   profileEvents(ref: ProfileRef, page: PageQuery, options?: ReadOptions): Promise<Page<TimelineEvent> | undefined>

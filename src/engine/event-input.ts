@@ -2,9 +2,15 @@
 // thousand decoded events in line would be most of what garbage collection copies around. Until then its head is enough.
 import { decodeEvent, type EventHead } from '../core/event.ts'
 import type { IdentifierKey } from '../core/identifier.ts'
+import type { OriginPlace, Reading } from '../core/origin.ts'
 import type { CauseRef } from '../identity/messages.ts'
-import type { OriginEvent } from './origins.ts'
 import { InputEvent } from './profile.ts'
+
+/** Whoever has read it, and where. */
+export interface ReadAt {
+  readonly reading: Reading
+  readonly place: OriginPlace
+}
 
 export interface LogEvent {
   readonly bytes: Buffer
@@ -13,7 +19,7 @@ export interface LogEvent {
   readonly next: number
   readonly place: Omit<CauseRef, 'messageId'>
   /** Where a source has read it. */
-  readonly read?: OriginEvent | undefined
+  readonly read?: ReadAt | undefined
 }
 
 export class EventInput {
@@ -21,7 +27,7 @@ export class EventInput {
   readonly next: number
   readonly messageHash: string
   readonly smallest: IdentifierKey
-  readonly read: OriginEvent | undefined
+  readonly read: ReadAt | undefined
   /** The store has its hash: it was counted before. */
   repeated = false
   readonly #bytes: Buffer

@@ -180,7 +180,7 @@ export class Executor implements Context {
 
   #isRepeat(input: EventInput): boolean {
     const hash = input.messageHash
-    const isReadAgain = input.read !== undefined && !this.#s.origins.take(input.read)
+    const isReadAgain = input.read !== undefined && !this.#s.origins.take(input.read.reading, input.read.place)
     if (!isReadAgain && !input.repeated && !this.#s.batch.seen.has(hash) && !this.#s.seenBefore.has(hash)) return false
     this.#s.state.repeated++
     return true

@@ -8,7 +8,7 @@
 import { invariant, must } from '../core/assert.ts'
 import { decodeEventHead, restamped } from '../core/event.ts'
 import { PROFILE_KEY_BYTES, type ProfileKey } from '../core/identifier.ts'
-import type { Reading } from '../core/origin.ts'
+import type { Read } from '../core/origin.ts'
 import { decodeMessage } from '../identity/codec.ts'
 import type { PartitionReader, PartitionRecord } from '../log/log.ts'
 import {
@@ -21,11 +21,10 @@ import {
   TIMERS_PER_LOAD,
   TRIMS_PER_BATCH,
 } from './config.ts'
-import { EventInput } from './event-input.ts'
+import { EventInput, type ReadAt } from './event-input.ts'
 import type { Input } from './execute.ts'
 import { decodeInput, eventOf, positionOf, recordOf } from './inputs.ts'
 import { prefixRange, profileKeyOf, timelineBefore, timerKey, timerOf } from './keys.ts'
-import type { OriginEvent } from './origins.ts'
 import { decodeProfileRow, decodeTimelineRow, Profile, versionHandedOver } from './profile.ts'
 import type { TaskView } from './task-view.ts'
 
@@ -34,7 +33,7 @@ const LAST_KEY = '\u00ff'.repeat(PROFILE_KEY_BYTES)
 interface Place {
   readonly position: number
   readonly next: number
-  readonly read: OriginEvent | undefined
+  readonly read: ReadAt | undefined
 }
 
 interface Times {
@@ -142,7 +141,7 @@ export class Gather {
       for (let i = from; i < input.events.length; i++) {
         const bytes = input.events[i] as Buffer
         const next = i + 1 === input.events.length ? after : positionOf(record, i + 1)
-        this.#events.push(this.#decodeOne(bytes, { position: positionOf(record, i), next, read: readAt(input.reading, i) }, times))
+        this.#events.push(this.#decodeOne(bytes, { position: positionOf(record, i), next, read: readAt(input.read, i) }, times))
       }
     }
     this.#next = after
@@ -275,8 +274,8 @@ export class Gather {
   }
 }
 
-function readAt(reading: Reading | undefined, i: number): OriginEvent | undefined {
-  return reading && { origin: reading.origin, from: reading.from, place: must(reading.places[i], 'each event has a place') }
+function readAt(read: Read | undefined, i: number): ReadAt | undefined {
+  return read && { reading: read.reading, place: must(read.places[i], 'each event has a place') }
 }
 
 function versionNeeded(input: Input): number {

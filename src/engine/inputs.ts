@@ -4,12 +4,12 @@
 //   pack      1 · (length varint · event record)*
 //   clock     2 · now varint
 //   definitions 3 · version varint
-//   read pack 4 · origin 16 · from varint · (leader varint · offset - from varint · index varint · length varint · event record)*
+//   read pack 4 · origin 16 · leader varint · from varint · (offset - from varint · index varint · length varint · event record)*
 //
 // A position is record × 4096 + event: the place of an event in its partition, and what replies carry.
 import { Reader, Writer } from '../core/bytes.ts'
 import { TributaryError } from '../core/errors.ts'
-import { ORIGIN_KEY_BYTES, type OriginPlace, type Reading } from '../core/origin.ts'
+import { ORIGIN_KEY_BYTES, type OriginPlace, type Read, type Reading } from '../core/origin.ts'
 
 export const EVENTS_PER_RECORD = 4096
 
@@ -22,7 +22,7 @@ export type InputRecord =
       readonly kind: 'events'
       readonly events: Buffer[]
       /** Where they come from, if a source has read them. */
-      readonly reading?: Reading
+      readonly read?: Read
     }
   | { readonly kind: 'clock'; readonly now: number }
   | { readonly kind: 'definitions'; readonly version: number }
@@ -42,12 +42,9 @@ export class Pack {
   }
 
   /** All events of a pack are of one reading, or of none. */
-  addRead(event: Uint8Array, { origin, from }: Reading, { leader, offset, index }: OriginPlace): void {
-    if (this.count === 0) this.#w.u8(READ_PACK).binary(origin).varint(from)
-    this.#w
-      .varint(leader)
-      .varint(offset - from)
-      .varint(index)
+  addRead(event: Uint8Array, { origin, leader, from }: Reading, { offset, index }: OriginPlace): void {
+    if (this.count === 0) this.#w.u8(READ_PACK).binary(origin).varint(leader).varint(from)
+    this.#w.varint(offset - from).varint(index)
     this.#add(event)
   }
 
@@ -82,13 +79,12 @@ export function decodeInput(payload: Buffer): InputRecord {
 }
 
 function decodeRead(r: Reader): InputRecord {
-  const origin = r.binary(ORIGIN_KEY_BYTES)
-  const from = r.varint()
+  const reading = { origin: r.binary(ORIGIN_KEY_BYTES), leader: r.varint(), from: r.varint() }
   const places: OriginPlace[] = []
   const events: Buffer[] = []
   while (!r.done) {
-    places.push({ leader: r.varint(), offset: from + r.varint(), index: r.varint() })
+    places.push({ offset: reading.from + r.varint(), index: r.varint() })
     events.push(r.bytes())
   }
-  return { kind: 'events', events, reading: { origin, from, places } }
+  return { kind: 'events', events, read: { reading, places } }
 }

@@ -12,7 +12,7 @@
 //   o stream(1) seq(7)             outbox block of a stream, by its last seq
 //   x target(2) seq(7)             outbox message of the exchange
 //   s profileKey                   busy: the root has protocol work under way
-//   k origin(16) from(7)           what was taken of an origin's partition from some offset on
+//   k origin(16) leader(4) from(7)  what was taken of an origin, from some offset on
 //   z block(3)                     segment sizes, 32 segments a row
 //   m name                         the task's own state
 import { sortable, unsortable } from '../core/bytes.ts'
@@ -39,7 +39,10 @@ export const dedupeKey = (generation: number, messageHash: string): string => `d
 export const outboxKey = (stream: string, seq: number): string => `o${stream}${sortable(seq, 7)}`
 export const exchangeKey = (target: number, seq: number): string => `x${sortable(target, 2)}${sortable(seq, 7)}`
 export const busyKey = (key: ProfileKey): string => `s${key}`
-export const originRowKey = (origin: OriginKey, from: number): string => `k${origin}${sortable(from, 7)}`
+export const LEADER_BYTES = 4
+export const OFFSET_BYTES = 7
+export const originRowKey = (origin: OriginKey, leader: number, from: number): string =>
+  `k${origin}${sortable(leader, LEADER_BYTES)}${sortable(from, OFFSET_BYTES)}`
 export const sizesKey = (block: number): string => `z${sortable(block, 3)}`
 
 /** The smallest key above every key that starts with `prefix`. */

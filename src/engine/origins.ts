@@ -1,42 +1,36 @@
 // What a partition has taken in of each origin (a partition of a user's topic that a source reads), so that a record counts once however
 // late it comes again. Owns the rows of kind `k`; when they are written is the commit's business.
 //
-// A reader starts somewhere (its `from`), and appends what it reads in order; nothing of a chunk before all of the chunk before it is
-// durable. It may be late: one that was overtaken can still append what the next owner has appended as well, and requests in doubt may
-// arrive at any time. Even so, whatever reader first brings the record at place x to this partition has before that brought, or knows that
-// it had brought, all between its `from` and x that belongs here. Hence, in the order of this partition's log:
+// A record is known by its leader and offset, for good: under one leader a partition only grows. A reader starts somewhere (its `from`)
+// and appends what it reads in order, nothing of a chunk before all of the chunk before it is durable. It may be late: one that was
+// overtaken can still append what the next owner has appended as well, and requests in doubt may arrive at any time, or twice. Even so,
+// whichever append brings the message at x to this partition's log first, its reader has before that brought all from its `from` up to x
+// that belongs here. Hence, in the order of this log:
 //
-// 1. When a message at x with `from` f comes, all in [f, x) that belongs here has come before. So [f, x] is taken from then on, by
-//    whichever reader; a stretch is the greatest known such interval.
-// 2. What lies within a stretch is a repeat. What lies outside of all has not been taken: a reader that is late appends only what lies in
-//    the stretch of another one, or what nobody has brought. So nothing counts twice, nothing is lost, and no reader has to be fenced.
-// 3. Two stretches become one only where they overlap in one leader's records: between them may lie what nobody has read, because the
-//    positions of a group were moved by hand, or because a cluster has lost records and used their offsets again.
-// 4. Beyond STRETCHES_KEPT the lowest is forgotten: what lies there would count again if it came again, rather than be lost.
+// 1. When a message at x comes with `from` f, all in [f, x) that belongs here has come before. So [f, x] is taken from then on, by
+//    whichever reader. A stretch is such an interval.
+// 2. What lies within a stretch is a repeat; what lies in none has not been taken. So nothing counts twice and nothing is lost, and no
+//    reader has to be fenced: what a late one appends either lies in a stretch, or is new.
+// 3. Two stretches become one only where they overlap: between them may lie what nobody has read, as the positions of a group can be moved.
+// 4. Beyond STRETCHES_KEPT of an origin the oldest is forgotten: what lies there would count again if it came again, rather than be lost.
 import { Reader, unsortable, Writer } from '../core/bytes.ts'
-import { comparePlaces, ORIGIN_KEY_BYTES, type OriginKey, type OriginPlace } from '../core/origin.ts'
+import { comparePlaces, ORIGIN_KEY_BYTES, type OriginKey, type OriginPlace, type Reading } from '../core/origin.ts'
 import type { RowBlock } from '../state/row-block.ts'
-import { originRowKey } from './keys.ts'
+import { LEADER_BYTES, OFFSET_BYTES, originRowKey } from './keys.ts'
 
-/** One reader's begins one; hand-overs in good order leave two that don't overlap. */
+/** A new reader or leader begins one, unless it overlaps. */
 export const STRETCHES_KEPT = 256
 
 interface Stretch {
-  from: number
-  through: OriginPlace
-}
-
-/** A message's place, and what its reader says of those before it. */
-export interface OriginEvent {
-  readonly origin: OriginKey
+  readonly leader: number
   readonly from: number
-  readonly place: OriginPlace
+  through: OriginPlace
 }
 
 const w = new Writer(32)
 
 export class Origins {
-  /** By `from`. */
+  /** By leader and `from`. */
   readonly #stretches = new Map<OriginKey, Stretch[]>()
   /** Not written yet, and rows to be deleted before. */
   readonly #changed = new Map<Stretch, OriginKey>()
@@ -52,56 +46,63 @@ export class Origins {
   /** Rows come in the order of their keys. */
   load(rowKey: string, value: Buffer): void {
     const r = new Reader(value)
-    const through = { leader: r.varint(), offset: r.varint(), index: r.varint() }
-    const origin = rowKey.slice(1, 1 + ORIGIN_KEY_BYTES)
-    this.#of(origin).push({ from: unsortable(rowKey, 1 + ORIGIN_KEY_BYTES), through })
+    const through = { offset: r.varint(), index: r.varint() }
+    const behindOrigin = 1 + ORIGIN_KEY_BYTES
+    const leader = unsortable(rowKey, behindOrigin, LEADER_BYTES)
+    const from = unsortable(rowKey, behindOrigin + LEADER_BYTES, OFFSET_BYTES)
+    this.#of(rowKey.slice(1, behindOrigin)).push({ leader, from, through })
   }
 
-  /** Notes that a message has come. False for a repeat (2). */
-  take({ origin, from, place }: OriginEvent): boolean {
+  /** Notes that the message at a place has come. False for a repeat (2). */
+  take({ origin, leader, from }: Reading, place: OriginPlace): boolean {
     const stretches = this.#of(origin)
-    for (const s of stretches) if (s.from <= place.offset && comparePlaces(place, s.through) <= 0) return false
-    const at = stretches.findLastIndex((s) => s.from === from || (s.from < from && overlap(s, from, place)))
+    // Usually the last one: that of the newest reader.
+    for (let i = stretches.length - 1; i >= 0; i--) {
+      const s = stretches[i] as Stretch
+      if (s.leader === leader && s.from <= place.offset && comparePlaces(place, s.through) <= 0) return false
+    }
+    const at = stretches.findLastIndex((s) => s.leader === leader && s.from <= from && (s.from === from || from <= s.through.offset))
     const own = stretches[at]
     const above = stretches[at + 1]
-    if (own && (above === undefined || above.from > place.offset)) {
+    if (own && (above === undefined || above.leader > leader || above.from > place.offset)) {
       own.through = place
       this.#changed.set(own, origin)
-    } else this.#unite(origin, stretches, { from, through: place })
+    } else this.#unite(origin, stretches, { leader, from, through: place })
     return true
   }
 
-  #unite(origin: OriginKey, stretches: readonly Stretch[], { from, through: place }: Stretch): void {
-    const united = { from, through: place }
-    const apart: Stretch[] = []
+  /** (3) */
+  #unite(origin: OriginKey, stretches: readonly Stretch[], { leader, from: said, through }: Stretch): void {
+    let from = said
+    const all: Stretch[] = []
     for (const s of stretches) {
-      const isWithin = s.from >= from && comparePlaces(s.through, place) <= 0
-      if (isWithin || overlap(s, from, place)) {
-        united.from = Math.min(united.from, s.from)
+      if (s.leader === leader && s.from <= through.offset && said <= s.through.offset) {
+        from = Math.min(from, s.from)
         this.#forget(origin, s)
-      } else apart.push(s)
+      } else all.push(s)
     }
+    const united = { leader, from, through }
     this.#changed.set(united, origin)
-    apart.push(united)
-    apart.sort((a, b) => a.from - b.from)
+    all.push(united)
+    all.sort((a, b) => a.leader - b.leader || a.from - b.from)
     // (4)
-    const lowest = apart.length > STRETCHES_KEPT ? apart.shift() : undefined
-    if (lowest) this.#forget(origin, lowest)
-    this.#stretches.set(origin, apart)
+    const oldest = all.length > STRETCHES_KEPT ? all.shift() : undefined
+    if (oldest) this.#forget(origin, oldest)
+    this.#stretches.set(origin, all)
   }
 
   #forget(origin: OriginKey, stretch: Stretch): void {
     this.#changed.delete(stretch)
-    this.#gone.push(originRowKey(origin, stretch.from))
+    this.#gone.push(originRowKey(origin, stretch.leader, stretch.from))
   }
 
   /** Puts what has changed since the last time. */
   write(rows: RowBlock): void {
     for (const key of this.#gone) rows.put(key, undefined)
     this.#gone = []
-    for (const [{ from, through }, origin] of this.#changed) {
-      w.reset().varint(through.leader).varint(through.offset).varint(through.index)
-      rows.putWritten(originRowKey(origin, from), w)
+    for (const [{ leader, from, through }, origin] of this.#changed) {
+      w.reset().varint(through.offset).varint(through.index)
+      rows.putWritten(originRowKey(origin, leader, from), w)
     }
     this.#changed.clear()
   }
@@ -113,9 +114,4 @@ export class Origins {
     this.#stretches.set(origin, fresh)
     return fresh
   }
-}
-
-/** (3): of a stretch, and of what a message at `place` says to have come since `from`. */
-function overlap(s: Stretch, from: number, place: OriginPlace): boolean {
-  return s.through.leader === place.leader && s.from <= place.offset && from <= s.through.offset
 }

@@ -3,7 +3,7 @@ import { must } from '../core/assert.ts'
 import { Writer } from '../core/bytes.ts'
 import { type EventRecord, encodeEvent } from '../core/event.ts'
 import { homeOf } from '../core/identifier.ts'
-import type { Reading } from '../core/origin.ts'
+import type { Read } from '../core/origin.ts'
 import { EVENTS_PER_RECORD, Pack } from './inputs.ts'
 
 export interface PackedRecord {
@@ -28,7 +28,7 @@ export class Packs {
   }
 
   /** The records of these events, stamped as accepted at `stamp`; with their places where a source has read them. */
-  records(events: readonly EventRecord[], stamp: number, reading?: Reading): PackedRecord[] {
+  records(events: readonly EventRecord[], stamp: number, read?: Read): PackedRecord[] {
     const touched = new Set<number>()
     const records: PackedRecord[] = []
     const close = (partition: number, pack: Pack): void => {
@@ -42,7 +42,7 @@ export class Packs {
       // A position has no room for more events of one record.
       if (pack.count === EVENTS_PER_RECORD || (pack.count > 0 && pack.bytes + bytes.length > this.#maxBytes)) close(partition, pack)
       touched.add(partition)
-      if (reading) pack.addRead(bytes, reading, must(reading.places[i], 'each event has a place'))
+      if (read) pack.addRead(bytes, read.reading, must(read.places[i], 'each event has a place'))
       else pack.add(bytes)
     }
     for (const partition of touched) close(partition, this.#of(partition))

@@ -20,6 +20,7 @@ import type { Clock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import { kafkaError, mayPass } from './kafka-errors.ts'
 import { checkKafkaSettings, type KafkaSettings } from './kafka-settings.ts'
+import { decodeTopicsAnswer, encodeTopicsRequest, METADATA_KEY, METADATA_VERSION } from './kafka-topic-ids.ts'
 
 /** The version whose insides this file was checked against. */
 const VERSION = '2.2.4'
@@ -85,6 +86,8 @@ export interface ProducerId {
 
 /** What is used of a broker beyond its published type. */
 type InnerBroker = Broker & {
+  readonly versions: Readonly<Record<number, { readonly maxVersion: number } | undefined>>
+  readonly connectionPool: { send(request: object): Promise<unknown> }
   initProducerId(request: { transactionalId: null; transactionTimeout: number }): Promise<{ producerId: unknown; producerEpoch: unknown }>
 }
 
@@ -215,6 +218,25 @@ export class KafkaLink {
     return new Map((answer?.partitions ?? []).map((p) => [p.partition, Number(p.offset)]))
   }
 
+  /** What the cluster calls these topics; undefined where its brokers are too old to say (kafka-topic-ids.ts). */
+  async topicIds(topics: readonly string[]): Promise<ReadonlyMap<string, string> | undefined> {
+    for (const topic of topics) await this.know(topic)
+    const broker = (await this.#cluster.findControllerBroker()) as InnerBroker
+    if (typeof broker.connectionPool?.send !== 'function') throw unfit('broker.connectionPool.send')
+    if ((broker.versions[METADATA_KEY]?.maxVersion ?? 0) < METADATA_VERSION) return undefined
+    const { Encoder } = innerLibrary()
+    const request = {
+      ...{ apiKey: METADATA_KEY, apiVersion: METADATA_VERSION, apiName: 'Metadata' },
+      encode: async () => {
+        const encoder = new Encoder()
+        encoder.writeBufferInternal(encodeTopicsRequest(topics))
+        return encoder
+      },
+    }
+    const response = { decode: async (answer: Buffer) => ({ ids: decodeTopicsAnswer(answer) }), parse: async (x: object) => x }
+    return ((await broker.connectionPool.send({ request, response })) as { ids: Map<string, string> }).ids
+  }
+
   /** After a failed request: drops a broken connection and learns who leads now. Never throws; true when another try may help. */
   async heal(error: unknown): Promise<boolean> {
     // What fails because the link is closed must not open it again.
@@ -302,6 +324,16 @@ function checkCluster(cluster: object | undefined): void {
   ]
   for (const name of used)
     if (typeof (cluster as Record<string, unknown> | undefined)?.[name] !== 'function') throw unfit(`cluster.${name}`)
+}
+
+interface InnerEncoder {
+  writeBufferInternal(bytes: Buffer): void
+}
+
+function innerLibrary(): { readonly Encoder: new () => InnerEncoder } {
+  const Encoder = createRequire(import.meta.url)('kafkajs/src/protocol/encoder') as new () => InnerEncoder
+  if (typeof Encoder?.prototype?.writeBufferInternal !== 'function') throw unfit('Encoder.writeBufferInternal')
+  return { Encoder }
 }
 
 let isPatched = false

@@ -4,15 +4,18 @@
 // 1. Only what was said to be done is committed, soon after, and before this member leaves in good order.
 // 2. `latest` means the ends as they were when a group without any position was first opened. From then on nothing is passed over: not
 //    in partitions that are added, nor where positions are no longer kept.
-// 3. The client never starts again by itself: whatever it can't mend ends `run`.
-import type { Admin, Consumer, EachBatchPayload } from 'kafkajs'
+// 3. What is given says of which topic and leader it is, and since when this process has read on (record-group.ts 3): source-runs.ts.
+// 4. The client never starts again by itself: whatever it can't mend ends `run`.
+import type { Admin, Consumer, EachBatchPayload, KafkaMessage } from 'kafkajs'
+import { invariant, must } from '../core/assert.ts'
 import type { Clock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
-import { kafkaClient } from './kafka-client.ts'
+import { KafkaLink, kafkaClient } from './kafka-client.ts'
 import { addCodecs } from './kafka-codecs.ts'
 import { kafkaError } from './kafka-errors.ts'
 import type { KafkaSettings } from './kafka-settings.ts'
 import type { Place, RecordGroup, SourceRecord, TakeBatch, Turn } from './record-group.ts'
+import { type Answered, type Run, Runs } from './source-runs.ts'
 
 export interface KafkaSourceOptions {
   readonly settings: KafkaSettings
@@ -48,6 +51,9 @@ export class KafkaSource implements RecordGroup {
   readonly #untold = new Map<string, number>()
   /** Where a new group begins (2), until it has been told. */
   readonly #starts = new Map<string, number>()
+  readonly #runs = new Runs()
+  /** What the topics of this session are; undefined: not asked yet. */
+  #topicIds: Promise<ReadonlyMap<string, string> | undefined> | undefined
   #assigned: readonly (readonly [topic: string, partition: number])[] = []
   /** Batches that are being taken. */
   readonly #held = new Set<Promise<void>>()
@@ -127,6 +133,8 @@ export class KafkaSource implements RecordGroup {
   /** The client's positions are what was committed; whatever was done and not yet told comes again. */
   #joined(assignment: Readonly<Record<string, number[]>>): void {
     this.#assigned = Object.entries(assignment).flatMap(([topic, partitions]) => partitions.map((p) => [topic, p] as const))
+    this.#runs.joined()
+    this.#topicIds = undefined
     this.#done.clear()
     this.#untold.clear()
     for (const [topic, partition] of this.#assigned) {
@@ -144,28 +152,60 @@ export class KafkaSource implements RecordGroup {
 
   async #take({ batch, resolveOffset, heartbeat, isRunning, isStale }: EachBatchPayload, take: TakeBatch): Promise<void> {
     const { topic, partition } = batch
-    const records: SourceRecord[] = batch.messages.map((m) => ({
-      offset: Number(m.offset),
-      stamp: Number(m.timestamp),
-      key: m.key,
-      value: m.value,
-      headers: m.headers ?? {},
-    }))
     const isClosed = (): boolean => this.#isClosed
-    const turn: Turn = {
+    const turn = (run: Run | undefined): Turn => ({
       get isCurrent() {
         return isRunning() && !isStale() && !isClosed()
       },
       alive: () => this.#beat(heartbeat),
       done: async (next) => {
         resolveOffset(String(next - 1))
+        if (run) run.next = Math.max(run.next, next)
         this.#note(placeKey(topic, partition), next)
         await this.#beat(heartbeat)
       },
+    })
+    const giveAll = async (): Promise<void> => {
+      let asked = askedOf(batch)
+      for (const { leader, records } of byLeader(batch.messages)) {
+        const [first, last] = [must(records[0], 'not empty'), must(records.at(-1), 'not empty')]
+        const run = await this.#runOf(topic, partition, { leader, asked, first: first.offset })
+        const now = turn(run)
+        if (!now.isCurrent) return
+        await take({ topic, partition, records, ...(run ? { origin: run.origin } : {}) }, now)
+        asked = last.offset + 1
+        // Given up half-way: what is behind it comes again, too.
+        if ((this.#done.get(placeKey(topic, partition)) ?? 0) < asked) return
+      }
     }
-    const held = take({ topic, partition, records }, turn)
+    const held = giveAll()
     this.#held.add(held)
     await held.finally(() => this.#held.delete(held))
+  }
+
+  /** (3) */
+  async #runOf(topic: string, partition: number, answered: Omit<Answered, 'topicId'>): Promise<Run | undefined> {
+    const place = placeKey(topic, partition)
+    if (this.#runs.isBack(place, answered.asked)) this.#topicIds = undefined
+    this.#topicIds ??= this.#askTopicIds()
+    const ids = await this.#topicIds
+    return ids && this.#runs.of(place, { ...answered, topicId: must(ids.get(topic), 'it was found') })
+  }
+
+  async #askTopicIds(): Promise<ReadonlyMap<string, string> | undefined> {
+    const { settings, clock, group, topics } = this.#options
+    const link = await KafkaLink.open(settings, { name: group, clock })
+    try {
+      const ids = await link.topicIds(topics)
+      const missing = topics.find((topic) => ids && !ids.has(topic))
+      if (missing !== undefined) throw new TributaryError('kafka_topic', `the brokers don't know the topic ${missing}`)
+      return ids
+    } catch (error) {
+      this.#topicIds = undefined
+      throw error
+    } finally {
+      await link.close()
+    }
   }
 
   /** A heartbeat rejects when the group changes: what was done so far is told before it has changed. */
@@ -238,6 +278,36 @@ export class KafkaSource implements RecordGroup {
     await this.#admin.disconnect().catch(() => undefined)
     this.#ended.reject(new TributaryError('shutting_down', 'the source is closed'))
   }
+}
+
+/** What the client knows of a batch and a message beyond its published types. */
+type Inner = { readonly fetchedOffset?: unknown; readonly batchContext?: { readonly partitionLeaderEpoch?: unknown } }
+
+function askedOf(batch: EachBatchPayload['batch']): number {
+  const asked = Number((batch as Inner).fetchedOffset)
+  invariant(Number.isSafeInteger(asked), 'the client says which offset it has asked for')
+  return asked
+}
+
+/** Messages older than the format with leaders have none, and count as of one. */
+function leaderOf(message: object): number {
+  const leader = Number((message as Inner).batchContext?.partitionLeaderEpoch ?? -1)
+  return Math.max(0, leader + 1)
+}
+
+/** Runs of messages of one leader, almost always one. */
+function byLeader(messages: readonly KafkaMessage[]): { readonly leader: number; readonly records: SourceRecord[] }[] {
+  const parts: { readonly leader: number; readonly records: SourceRecord[] }[] = []
+  for (const m of messages) {
+    const leader = leaderOf(m)
+    let part = parts.at(-1)
+    if (part?.leader !== leader) {
+      part = { leader, records: [] }
+      parts.push(part)
+    }
+    part.records.push({ offset: Number(m.offset), stamp: Number(m.timestamp), key: m.key, value: m.value, headers: m.headers ?? {} })
+  }
+  return parts
 }
 
 const placeKey = (topic: string, partition: number): string => `${topic}\u0000${partition}`

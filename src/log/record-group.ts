@@ -3,7 +3,9 @@
 //
 // 1. Records of a partition come in order, one batch at a time; batches of several partitions may come at once.
 // 2. Delivery is at least once: what was not said to be done comes again, to this process or to another.
-// 3. A group that is lost ends `run` with an error and is of no use any more: whoever wants to go on opens another.
+// 3. Of an origin: `from` is where this process began, and since then all was given in order, and nothing before what comes before it was
+//    done. Under one leader and topic id, an offset is always the same record.
+// 4. A group that is lost ends `run` with an error and is of no use any more: whoever wants to go on opens another.
 
 export interface SourceRecord {
   readonly offset: number
@@ -14,10 +16,19 @@ export interface SourceRecord {
   readonly headers: Readonly<Record<string, unknown>>
 }
 
+/** What can be said of records so that they are known again for good (core/origin.ts). */
+export interface BatchOrigin {
+  readonly topicId: string
+  readonly leader: number
+  readonly from: number
+}
+
 export interface SourceBatch {
   readonly topic: string
   readonly partition: number
   readonly records: readonly SourceRecord[]
+  /** Absent where the cluster does not say which topic of this name it is. */
+  readonly origin?: BatchOrigin
 }
 
 /** What whoever takes a batch may ask and say meanwhile. */

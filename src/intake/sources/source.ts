@@ -12,6 +12,7 @@ import { must } from '../../core/assert.ts'
 import { type Clock, sleep } from '../../core/clock.ts'
 import { TributaryError } from '../../core/errors.ts'
 import type { EventRecord } from '../../core/event.ts'
+import { originKey, type Read } from '../../core/origin.ts'
 import type { Place, RecordGroup, SourceBatch, SourceRecord, Turn } from '../../log/record-group.ts'
 import { type SourceRejection, type Taken, type TakeOptions, takeRecords } from './take.ts'
 
@@ -19,7 +20,7 @@ import { type SourceRejection, type Taken, type TakeOptions, takeRecords } from 
 export interface SourceEngine {
   acceptanceTime(): number
   pressure(): { readonly code: string; readonly retryAfterSeconds: number } | undefined
-  ingest(events: readonly EventRecord[], rejected: readonly SourceRejection[]): Promise<unknown>
+  ingest(events: readonly EventRecord[], rejected: readonly SourceRejection[], read?: Read): Promise<unknown>
 }
 
 export interface SourceLog {
@@ -132,7 +133,7 @@ export class Source {
     await this.#ran
   }
 
-  /** Opens a group again and again (record-group.ts 3). */
+  /** Opens a group again and again (record-group.ts 4). */
   async #run(): Promise<void> {
     while (!this.#isClosed) {
       try {
@@ -187,7 +188,7 @@ export class Source {
       const taken = await this.#persist(turn, () => takeRecords(chunk, take, engine.acceptanceTime()))
       if (!taken) return
       const { events, rejected } = taken
-      if (events.length + rejected.length > 0 && !(await this.#persist(turn, () => this.#ingest(taken)))) return
+      if (events.length + rejected.length > 0 && !(await this.#persist(turn, () => this.#ingest(taken, batch)))) return
       this.#count(records.length, taken)
       this.#pauseMs = FIRST_PAUSE_MS
       const next = (records.at(-1)?.offset ?? -1) + 1
@@ -196,8 +197,13 @@ export class Source {
     }
   }
 
-  async #ingest({ events, rejected }: Taken): Promise<true> {
-    await this.#taker.ingest(events, rejected)
+  async #ingest({ events, places, rejected }: Taken, { topic, partition, origin }: SourceBatch): Promise<true> {
+    const { name } = this.#options
+    const read = origin && {
+      reading: { origin: originKey(name, topic, origin.topicId, partition), leader: origin.leader, from: origin.from },
+      places,
+    }
+    await this.#taker.ingest(events, rejected, read)
     return true
   }
 

@@ -5,6 +5,7 @@
 // partition, offset, and the record's instant, which tells it from one at the same offset of a topic that was made anew.
 import { type ErrorCode, TributaryError } from '../../core/errors.ts'
 import type { EventRecord, Json } from '../../core/event.ts'
+import type { OriginPlace } from '../../core/origin.ts'
 import type { SourceBatch, SourceRecord } from '../../log/record-group.ts'
 import { fromSegment } from '../dialects/segment.ts'
 import { type Envelope, isObject } from '../envelope.ts'
@@ -34,6 +35,8 @@ export interface SourceRejection {
 
 export interface Taken {
   readonly events: EventRecord[]
+  /** Where each event lies. */
+  readonly places: OriginPlace[]
   readonly rejected: SourceRejection[]
   /** Records without a value: they say that a key is gone, and are no message. */
   readonly empty: number
@@ -45,7 +48,7 @@ const KEPT_KEY_CHARACTERS = 200
 
 /** Rejects only where a decoder can't know now: nothing is taken then. */
 export async function takeRecords({ topic, partition, records }: SourceBatch, options: TakeOptions, acceptedAt: number): Promise<Taken> {
-  const taken = { events: [] as EventRecord[], rejected: [] as SourceRejection[], empty: 0 }
+  const taken = { events: [] as EventRecord[], places: [] as OriginPlace[], rejected: [] as SourceRejection[], empty: 0 }
   for (const record of records) {
     const positioned: Positioned = { topic, partition, ...record }
     if (record.value === null) taken.empty++
@@ -79,7 +82,7 @@ function poisonOnly(error: unknown): TributaryError {
 interface Taking {
   readonly options: TakeOptions
   readonly acceptedAt: number
-  readonly taken: { events: EventRecord[]; rejected: SourceRejection[] }
+  readonly taken: Pick<Taken, 'events' | 'places' | 'rejected'>
 }
 
 function takeValue(decoded: Decoded, record: Positioned, { options, acceptedAt, taken }: Taking): void {
@@ -94,7 +97,13 @@ function takeValue(decoded: Decoded, record: Positioned, { options, acceptedAt, 
   try {
     const envelope = envelopeOf(decoded.json, record, options)
     const { events, rejected } = mapMessages(envelope, contextOf(record, options, acceptedAt))
-    for (const event of events) taken.events.push(event)
+    // Rejected messages have their index, too: which they are may differ when the record comes again (one that lay in the future).
+    let [index, before] = [0, 0]
+    for (const event of events) {
+      for (; rejected[before]?.index === index; before++) index++
+      taken.events.push(event)
+      taken.places.push({ offset: record.offset, index: index++ })
+    }
     for (const { code, message, original } of rejected) reject(code, message, { value: options.mapping ? kept(decoded.json) : original })
   } catch (error) {
     // Nothing in a value may stop the stream, not even a fault of ours.

@@ -1,6 +1,7 @@
 // The loop of a source, on a group and an engine in memory.
 import { expect, test } from 'vitest'
 import { TributaryError } from '../../../src/core/errors.ts'
+import { originKey } from '../../../src/core/origin.ts'
 import { decodeJson } from '../../../src/intake/sources/formats.ts'
 import { passUntil, seen, takeOptions, type World, world } from './world.ts'
 
@@ -147,4 +148,22 @@ test('it says how far behind it is, partition by partition', async () => {
   w.engine.isFull = false
   await passUntil(w, () => w.source.facts().lag === 0)
   await w.source.close()
+})
+
+test('events go to the engine with their places, under the name of the source; where the cluster names no topic, without', async () => {
+  const w = world()
+  w.topics.origin = { topicId: 'id', leader: 3, from: 0 }
+  w.topics.append(1, ...many(0, 3))
+  w.start()
+  await passUntil(w, () => w.topics.committed.get(1) === 3)
+  const reading = { origin: originKey('shop', 'orders', 'id', 1), leader: 3, from: 0 }
+  expect(w.engine.reads).toEqual([{ reading, places: [0, 1, 2].map((offset) => ({ offset, index: 0 })) }])
+  await w.source.close()
+
+  const old = world()
+  old.topics.append(0, seen(0))
+  old.start()
+  await passUntil(old, () => committed(old) === 1)
+  expect(old.engine.reads).toEqual([])
+  await old.source.close()
 })

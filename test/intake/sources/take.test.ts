@@ -42,6 +42,18 @@ describe('a value that is a Segment message', () => {
   })
 })
 
+test('events have the place of their message, counting those before it that are set aside', async () => {
+  const late = { ...seen(2), timestamp: '2027-11-20T12:00:00.000Z' }
+  const { events, places, rejected } = await take([record(7, [seen(1), late, 5, seen(4)]), record(9, seen(5))])
+  expect(events.map((e) => e.messageId)).toEqual(['m1', 'm4', 'm5'])
+  expect(places).toEqual([
+    { offset: 7, index: 0 },
+    { offset: 7, index: 3 },
+    { offset: 9, index: 0 },
+  ])
+  expect(codesOf({ rejected })).toEqual(['future_event', 'invalid_message'])
+})
+
 describe('a record that can be no event', () => {
   test('is set aside with its place, its key and the beginning of its bytes; the next one is taken', async () => {
     const taken = await take([record(7, Buffer.from('{"type":'), { key: Buffer.from('k1') }), record(8, seen(1))])

@@ -2,10 +2,11 @@
 import { VirtualClock } from '../../../src/core/clock.ts'
 import { type EventRecord, messageOf } from '../../../src/core/event.ts'
 import { Namespaces } from '../../../src/core/namespace.ts'
+import type { Read } from '../../../src/core/origin.ts'
 import { decodeJson } from '../../../src/intake/sources/formats.ts'
 import { Source, type SourceOptions } from '../../../src/intake/sources/source.ts'
 import type { SourceRejection, TakeOptions } from '../../../src/intake/sources/take.ts'
-import type { Place, RecordGroup, SourceRecord, TakeBatch } from '../../../src/log/record-group.ts'
+import type { BatchOrigin, Place, RecordGroup, SourceRecord, TakeBatch } from '../../../src/log/record-group.ts'
 
 export const NOW = Date.parse('2026-11-20T12:00:00.000Z')
 export const STAMP = NOW - 60_000
@@ -31,6 +32,8 @@ export const seen = (n: number): object => ({ type: 'track', event: 'Seen', user
 export class Topics {
   readonly partitions = new Map<number, SourceRecord[]>()
   readonly committed = new Map<number, number>()
+  /** What the group says of all that it gives. */
+  origin: BatchOrigin | undefined
   /** Errors that the next groups end with when they join. */
   readonly refusals: Error[] = []
   /** The group, as it is told that it is still there. */
@@ -70,7 +73,7 @@ export class MemoryGroup implements RecordGroup {
     const records = (topics.partitions.get(partition) ?? []).slice(topics.committed.get(partition) ?? 0)
     const isLost = (): boolean => this.isLost
     await take(
-      { topic: 'orders', partition, records },
+      { topic: 'orders', partition, records, ...(this.#topics.origin ? { origin: this.#topics.origin } : {}) },
       {
         get isCurrent() {
           return !isLost()
@@ -108,6 +111,7 @@ export class MemoryGroup implements RecordGroup {
 export class MemoryEngine {
   readonly events: EventRecord[] = []
   readonly rejected: SourceRejection[] = []
+  readonly reads: Read[] = []
   readonly calls: number[] = []
   /** Errors that the next ingestions end with, nothing taken. */
   readonly failures: Error[] = []
@@ -119,7 +123,7 @@ export class MemoryEngine {
   pressure(): { code: string; retryAfterSeconds: number } | undefined {
     return this.isFull ? { code: 'back_pressure', retryAfterSeconds: 1 } : undefined
   }
-  async ingest(events: readonly EventRecord[], rejected: readonly SourceRejection[]): Promise<void> {
+  async ingest(events: readonly EventRecord[], rejected: readonly SourceRejection[], read?: Read): Promise<void> {
     await Promise.resolve()
     const failure = this.failures.shift()
     if (failure) throw failure
@@ -127,6 +131,7 @@ export class MemoryEngine {
     const known = new Set(this.events.map((e) => e.messageHash))
     for (const event of events) if (!known.has(event.messageHash)) this.events.push(event)
     this.rejected.push(...rejected)
+    if (read) this.reads.push(read)
   }
   get messages(): Record<string, unknown>[] {
     return this.events.map(messageOf)

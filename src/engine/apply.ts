@@ -110,8 +110,9 @@ export class Apply {
   }
 
   touch(p: Profile): void {
+    if (p.dirty) return
     p.dirty = true
-    this.#s.batch.profiles.add(p)
+    this.#s.batch.profiles.push(p)
   }
 
   /** From here on, transitions are this profile's, for this reason, decided by the definitions of this plan (the present one if absent). */
@@ -452,7 +453,8 @@ export class Apply {
     this.#countIn(other)
     this.bringUp(p, now)
     this.bringUp(other, now)
-    this.#s.batch.profiles.delete(other)
+    // It has no row: what it owes is told, and that is all.
+    other.dirty = false
     const [mine, theirs] = [p.publicId, other.publicId]
     const keep = mine <= theirs ? 'into' : 'from'
     const [survivor, absorbed] = keep === 'into' ? [mine, theirs] : [theirs, mine]

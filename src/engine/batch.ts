@@ -1,4 +1,8 @@
 // What executing one batch yields: changed rows and outputs, collected until the commit. Owns nothing after that.
+//
+// 1. One is made when its execution begins, not before: a Map or Set that grows leaves its old tables behind, each of which refers to
+//    the next. Where the first of them is old enough for the old generation of the heap, all that was ever in it outlives many
+//    collections (the decoded profiles of each batch did, and were copied twice).
 import type { IdentifierKey, ProfileKey } from '../core/identifier.ts'
 import type { CauseRef, IdentityMessage } from '../identity/messages.ts'
 import type { Leaf } from '../identity/root.ts'
@@ -16,7 +20,8 @@ export interface Sent {
 }
 
 export class Batch {
-  readonly profiles = new Set<Profile>()
+  /** Those that are dirty, once each; one that isn't any more has become a forward. */
+  readonly profiles: Profile[] = []
   readonly forwards = new Map<ProfileKey, Forward>()
   readonly leaves = new Map<IdentifierKey, Leaf>()
   /** Rows that are final as they are: timeline, audit, dedupe, public ids, timers; the others follow at the commit. */
@@ -33,7 +38,7 @@ export class Batch {
   /** Message hashes of the events that this batch counted. */
   readonly seen = new Set<string>()
   /** Profiles whose whole timeline is in memory; given up at the end of the batch. */
-  readonly withTimeline = new Set<Profile>()
+  readonly withTimeline: Set<Profile>
   /** Size rows that changed, by block. */
   readonly sizeBlocks = new Set<number>()
   /** The oldest acceptance stamp among the causes of its inputs. */
@@ -45,10 +50,11 @@ export class Batch {
   /** Work counters, for tests and metrics. */
   transitionsEmitted = 0
 
-  /** `rows` is taken over, and emptied. */
-  constructor(rows: RowBlock) {
+  /** `rows` is taken over, and emptied. `withTimeline`: what was loaded for it beforehand. */
+  constructor(rows: RowBlock, withTimeline: Iterable<Profile> = []) {
     rows.reset()
     this.rows = rows
+    this.withTimeline = new Set(withTimeline)
   }
 
   get isEmpty(): boolean {
@@ -57,7 +63,7 @@ export class Batch {
 
   /** Its rows are bytes: what they were decoded to is let go, while the rest waits for the journal. */
   encoded(): void {
-    this.profiles.clear()
+    this.profiles.length = 0
     this.forwards.clear()
     this.leaves.clear()
     this.withTimeline.clear()

@@ -57,6 +57,7 @@ export async function encodeBatch(batch: Batch, s: CommitSurroundings): Promise<
 async function encodeProfiles(batch: Batch, s: CommitSurroundings): Promise<void> {
   const { rows } = batch
   for (const p of batch.profiles) {
+    if (!p.dirty) continue
     const split = {
       bytes: s.limits.splitBytes,
       putGroup: (group: number, body: Buffer) => {

@@ -53,6 +53,12 @@ export class EventInput {
     return this.#event
   }
 
+  /** It was executed: what it was decoded to goes, for it stays in line until its batch is done. */
+  forget(): void {
+    this.#event = undefined
+    this.#cause = undefined
+  }
+
   get cause(): CauseRef {
     this.#cause ??= { ...this.#place, messageId: this.event.record.messageId }
     return this.#cause

@@ -108,6 +108,7 @@ export class Executor implements Context {
     if (cause && cause.stamp < batch.oldestStamp) batch.oldestStamp = cause.stamp
     const inexact = inexactTimes()
     this.#run(input)
+    if (input.kind === 'event') input.forget()
     batch.inexact += inexactTimes() - inexact
     return undefined
   }
@@ -457,7 +458,7 @@ export class Executor implements Context {
     const forward = new Forward(to)
     forward.dirty = true
     memory.setRow(root.key, forward)
-    batch.profiles.delete(p)
+    p.dirty = false
     batch.forwards.set(root.key, forward)
     if (p.busy) {
       busy.delete(root.key)

@@ -25,7 +25,7 @@ const NO_BYTES = Buffer.alloc(0)
 const LEAVES_SHARE = 1 / 6
 
 export class Memory {
-  readonly #decoded = new Map<ProfileKey, Profile | Forward>()
+  #decoded = new Map<ProfileKey, Profile | Forward>()
   /** Profile rows under their keys, rows of split-off groups under theirs. */
   readonly #rows = new RowCache()
   readonly #leaves = new RowCache()
@@ -159,6 +159,11 @@ export class Memory {
     this.#rows.clear()
     this.#leaves.clear()
     this.#lastKey = undefined
+  }
+
+  /** A batch begins: what it decodes goes into a map as young as itself (batch.ts 1). */
+  renew(): void {
+    this.#decoded = new Map(this.#decoded)
   }
 
   /** Lets go of what is decoded, and of bytes down to the budget, as far as commits up to `durableN` allow. Between batches only. */

@@ -375,9 +375,10 @@ export class Task implements TaskView {
     this.metrics.cuts++
     this.#isCut = true
     this.#prefetch.again(this.#queue)
-    // One look for all that is queued: what follows will want rows of the same kinds.
     await this.#prefetch.inputs(this.#queue)
-    const all = this.#executor.wants(this.#queue)
+    // One look for all of the kind that wanted rows: they will want such rows too. To look is to decode, so the others are left alone.
+    const kind = this.#queue[0]?.kind
+    const all = this.#executor.wants(this.#queue.filter((input) => input.kind === kind))
     if (all.needsScan) await this.#inFlight?.done
     await this.#prefetch.wanted(all, this.#surroundings.batch)
   }
@@ -387,6 +388,8 @@ export class Task implements TaskView {
     const undo = copyTaskState(this.#state)
     if (this.busy.size > 0) this.#openBefore.set(this.#state.n + 1, causesOfAll(this.busy.values()))
     let done = 0
+    if (s.batch.isEmpty) s.batch = new Batch(this.#rowsAtHand, s.batch.withTimeline)
+    this.memory.renew()
     this.#executor.moveTo(this.#gather.nowAllowed)
     try {
       for (const input of this.#queue) {

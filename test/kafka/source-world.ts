@@ -7,7 +7,7 @@ import { Source, type SourceOptions } from '../../src/intake/sources/source.ts'
 import { kafkaClient } from '../../src/log/kafka-client.ts'
 import { KafkaSource, type KafkaSourceOptions } from '../../src/log/kafka-source.ts'
 import { MemoryEngine } from '../intake/sources/world.ts'
-import { clock, freshSettings } from './world.ts'
+import { clock, freshSettings, until } from './world.ts'
 
 export interface UserTopic {
   readonly topic: string
@@ -15,6 +15,10 @@ export interface UserTopic {
   append(partition: number, messages: readonly Message[], compression?: number): Promise<void>
   more(partitions: number): Promise<void>
   deleteBefore(partition: number, offset: number): Promise<void>
+  /** Deletes the topic, and makes one of the same name. */
+  remake(): Promise<void>
+  /** Forgets the group, which has no members, with its positions. */
+  forget(group: string): Promise<void>
   committed(group: string): Promise<Map<number, number>>
   members(group: string): Promise<number>
   close(): Promise<void>
@@ -29,7 +33,8 @@ export async function userTopic(partitions: number, settings = freshSettings(), 
   let producer = made()
   await admin.connect()
   const configEntries = [{ name: 'compression.type', value: compression }]
-  await admin.createTopics({ topics: [{ topic, numPartitions: partitions, configEntries }], waitForLeaders: true })
+  const make = () => admin.createTopics({ topics: [{ topic, numPartitions: partitions, configEntries }], waitForLeaders: true })
+  await make()
   await producer.connect()
   return {
     topic,
@@ -47,6 +52,21 @@ export async function userTopic(partitions: number, settings = freshSettings(), 
       // The client forgets to find out who leads the partitions; asking for offsets makes it.
       await admin.fetchTopicOffsets(topic)
       await admin.deleteTopicRecords({ topic, partitions: [{ partition, offset: String(offset) }] })
+    },
+    remake: async () => {
+      await admin.deleteTopics({ topics: [topic] })
+      await until(() =>
+        make().then(
+          () => true,
+          () => false,
+        ),
+      )
+      await producer.disconnect()
+      producer = made()
+      await producer.connect()
+    },
+    forget: async (group) => {
+      await admin.deleteGroups([group])
     },
     committed: async (groupId) => {
       const [found] = await admin.fetchOffsets({ groupId, topics: [topic] })

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { must } from '../../src/core/assert.ts'
 import { turns } from '../engine/disk.ts'
 import { HOUR } from '../engine/harness.ts'
-import { type Cluster, type ClusterOptions, type ClusterProcess, cluster, MAX_LAG } from './world.ts'
+import { type Cluster, type ClusterOptions, type ClusterProcess, cluster, MAX_LAG, valueAt } from './world.ts'
 
 let opened: Cluster | undefined
 
@@ -54,6 +54,32 @@ describe('a definition whose activation is cut short', () => {
     world.spread()
     await until(async () => (await a.engine.segment('buyers'))?.status === 'live')
     expect((await b.engine.segmentMembers('buyers', { limit: 9 }))?.items.length).toBe(1)
+  })
+
+  test('comes to a partition with who is handed over to it, and whoever takes the partition over waits for it', async () => {
+    const { world, a, b, c } = await open({ processes: 3 })
+    world.move(2, b)
+    world.move(3, b)
+    const [userId, anonymousId] = [valueAt(world, 'user_id', 0), valueAt(world, 'anonymous_id', 1)]
+    await world.send(b, { ...order(''), userId: undefined, anonymousId, messageId: 'first' })
+    await b.engine.settle()
+    c.isDeaf = true
+    // Who owns partition 0 can activate it nowhere; the other says it again to what is its own.
+    a.losesEvents = true
+    a.engine.putSegment('buyers', { where: { event: 'Order' } }).catch(() => undefined)
+    const anonymous = { namespace: 'anonymous_id', value: anonymousId }
+    await until(async () => (await b.engine.profile(anonymous))?.segments.length === 1)
+    const { position } = await world.send(b, { type: 'identify', userId, anonymousId, messageId: 'known' })
+    const known = { namespace: 'user_id', value: userId }
+    const before = await b.engine.profile(known, { minPosition: position })
+    expect(before?.segments).toEqual(['buyers'])
+    world.kill(a)
+    world.move(0, c)
+    await turns(500)
+    expect((await b.engine.status()).partitions[0]).toMatchObject({ state: 'moving' })
+    c.isDeaf = false
+    expect(await b.engine.profile(known)).toEqual(before)
+    expect([a, b, c].map(({ stopped }) => stopped)).toEqual([[], [], []])
   })
 
   test('and so is the manual clock', async () => {

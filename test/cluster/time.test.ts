@@ -1,8 +1,7 @@
 // The wall clock in a cluster: what a process holds back in time holds back no event that comes from another one.
 import { afterEach, expect, test } from 'vitest'
-import { homeOf, identifierKey } from '../../src/core/identifier.ts'
 import { turns } from '../engine/disk.ts'
-import { type Cluster, cluster } from './world.ts'
+import { type Cluster, cluster, valueAt } from './world.ts'
 
 let opened: Cluster | undefined
 
@@ -10,14 +9,6 @@ afterEach(async () => {
   await opened?.close()
   opened = undefined
 })
-
-/** A value of the namespace whose home is this partition. */
-function valueAt({ namespaces, limits }: Cluster, namespace: string, partition: number): string {
-  for (let n = 0; ; n++) {
-    const key = identifierKey(namespaces.priorityOf(namespace), namespace, `x${n}`)
-    if (homeOf(key, limits.partitions) === partition) return `x${n}`
-  }
-}
 
 test('an event from another process counts at once where something that is not finished holds time back', async () => {
   const world = await cluster({ processes: 2, limits: { clock: 'wall' } })

@@ -9,6 +9,7 @@ import { must } from '../../src/core/assert.ts'
 import { type Clock, systemClock } from '../../src/core/clock.ts'
 import { TributaryError } from '../../src/core/errors.ts'
 import type { EventRecord } from '../../src/core/event.ts'
+import { homeOf, identifierKey } from '../../src/core/identifier.ts'
 import { Namespaces } from '../../src/core/namespace.ts'
 import type { TaskLimits } from '../../src/engine/config.ts'
 import { type Member, type Peer, ToldDirectory } from '../../src/engine/directory.ts'
@@ -68,6 +69,8 @@ export class ClusterProcess {
   mayOpen: Promise<void> = Promise.resolve()
   /** While set, what it appends to the events log gets nowhere. */
   losesEvents = false
+  /** It hears of no definition that it doesn't know. */
+  isDeaf = false
   readonly #cluster: Cluster
   readonly #stores = new Map<number, MemoryStore>()
   readonly #shared: Shared
@@ -85,7 +88,7 @@ export class ClusterProcess {
     this.engine = new EmbeddedEngine({
       ...{ limits, namespaces, clock, shared: this.#shared, minFreeBytes: 0, maxLagEvents: MAX_LAG, readTimeoutMs: cluster.readTimeoutMs },
       events: this.#events(),
-      definitions: this.#connect(cluster.definitions),
+      definitions: this.#definitions(),
       outputs: cluster.outputsOf(this),
       cluster: { name, directory: this.directory, connect: (address) => this.#peer(address) },
       startHosts: (definitions, receive) =>
@@ -161,6 +164,21 @@ export class ClusterProcess {
       ...port,
       append: (records) => (this.losesEvents || this.isDead ? new Promise(() => {}) : port.append(records)),
       close: async () => undefined,
+    }
+  }
+
+  #definitions(): SharedLog {
+    const log = this.#connect(this.#cluster.definitions)
+    return {
+      first: () => log.first(),
+      append: (payload) => log.append(payload),
+      read: async (from, limits) => {
+        const page = await log.read(from, limits)
+        if (!this.isDeaf) return page
+        await turns(1)
+        return { records: [], end: from }
+      },
+      close: () => log.close(),
     }
   }
 
@@ -366,4 +384,12 @@ export async function cluster(options: ClusterOptions): Promise<Cluster> {
   for (let i = 0; i < options.processes; i++) await world.add()
   world.spread()
   return world
+}
+
+/** A value of the namespace whose home is this partition. */
+export function valueAt({ namespaces, limits }: Cluster, namespace: string, partition: number): string {
+  for (let n = 0; ; n++) {
+    const key = identifierKey(namespaces.priorityOf(namespace), namespace, `x${n}`)
+    if (homeOf(key, limits.partitions) === partition) return `x${n}`
+  }
 }

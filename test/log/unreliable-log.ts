@@ -4,6 +4,7 @@
 //
 //   append ─▶ [arrive] ─▶ leader's tail ─▶ [replicate] ─▶ visible, for good ─▶ [answer]
 //                              └── changeLeader: a suffix of the tail is gone, its answers are rejections
+//   release: the head is not kept any more
 //
 // const log = new UnreliableLog({ schedule, fate })      `schedule`: the cluster's own steps ("arrive", "replicate")
 // const shared = log.connect({ schedule, clock })        one per process; its `schedule`: answers to it, and waking its reads.
@@ -12,12 +13,13 @@
 // killed: its `schedule` forgets them. A read at the end waits without a step until there is something new or `waitMs` of the
 // connection's clock have passed.
 //
-// 1. What was visible once stays, in its place, for every reader. Positions are contiguous.
+// 1. What was visible once stays, in its place, for every reader, until it is released. Positions are contiguous.
 // 2. An append is answered with success only after its record is visible. A rejection says nothing.
 // 3. Records of the tail become visible in their order.
 // 4. A record is stamped by the leader when it arrives.
 import { must } from '../../src/core/assert.ts'
 import type { Clock } from '../../src/core/clock.ts'
+import { TributaryError } from '../../src/core/errors.ts'
 import type { SharedLog, SharedPage, SharedReadLimits, SharedRecord } from '../../src/log/claimed.ts'
 
 export type Step = 'arrive' | 'replicate' | 'answer' | 'read'
@@ -74,12 +76,13 @@ export class UnreliableLog {
   readonly #visible: StampedRecord[] = []
   readonly #tail: Arrived[] = []
   readonly #waiting = new Set<Waiting>()
+  #first = 0
 
   constructor(options: UnreliableOptions) {
     this.#options = options
   }
 
-  /** What every reader sees (1). */
+  /** What every reader sees (1), and what was released. */
   get records(): readonly StampedRecord[] {
     return this.#visible
   }
@@ -87,6 +90,16 @@ export class UnreliableLog {
   /** Records that a new leader may not have. */
   get unreplicated(): number {
     return this.#tail.length
+  }
+
+  /** Records before `position` are not kept any more. */
+  release(position: number): void {
+    this.#first = Math.max(this.#first, Math.min(position, this.#visible.length))
+  }
+
+  /** The first position that is kept. */
+  get first(): number {
+    return this.#first
   }
 
   /** Another leader, that has the `kept` oldest of what was not replicated. */
@@ -98,7 +111,7 @@ export class UnreliableLog {
     const state = { isClosed: false }
     const open = new Set<() => void>()
     return {
-      first: async () => 0,
+      first: async () => this.#first,
       append: (payload) => this.#append(Buffer.from(payload), connection, state),
       read: (from, limits) => this.#read(from, limits, { connection, state, open }),
       close: async () => {
@@ -154,10 +167,12 @@ export class UnreliableLog {
       open.add(close)
       const answer = (): void => {
         // As of now: it may lie about for long before the process looks at it.
+        const isKept = from >= this.#first
         const page = this.#page(from, limits)
         connection.schedule('read', () => {
           open.delete(close)
           if (connection.failsToRead?.()) reject(new Error('the connection was lost'))
+          else if (!isKept) reject(new TributaryError('data_corrupt', `position ${from} is not kept any more`))
           else resolve(page)
         })
       }

@@ -63,12 +63,12 @@ export class Group {
     for (const partition of [...member.told])
       if (!partitions.has(partition)) {
         member.told.delete(partition)
-        member.post({ t: 'revoke', partition }, 'group')
+        member.post(partition, { t: 'revoke', partition }, 'group')
       }
     for (const partition of partitions)
       if (!member.told.has(partition)) {
         member.told.add(partition)
-        member.post({ t: 'assign', partition }, 'group')
+        member.post(partition, { t: 'assign', partition }, 'group')
       }
   }
 }

@@ -39,6 +39,7 @@ export interface DeploymentLayout {
   readonly partitions: number
   readonly processes: number
   readonly clock: 'wall' | 'manual'
+  readonly hosts: number
   readonly isStandby: boolean
   /** All partitions run before anything is done. */
   readonly isWarm: boolean
@@ -49,6 +50,10 @@ export interface DeploymentLayout {
   readonly applyMs: number
   readonly applyBytes: number
   readonly sliceRows: number
+  /** How often owners delete what nobody needs; 0: never. */
+  readonly deleteEveryMs: number
+  /** Rounds of rewriting take few commits. */
+  readonly rewritesFast: boolean
   /** Of appends to journals, to the exchange, and to the others: the share whose record is lost, repeated, or whose answer is. */
   readonly badJournal: number
   readonly badExchange: number
@@ -65,6 +70,7 @@ export interface DeploymentPlan {
 
 /** What is left when nothing of it is needed for a failure. */
 export const PLAIN: Partial<DeploymentLayout> = {
+  hosts: 1,
   isStandby: false,
   batchEvents: 1000,
   sliceMs: 1e9,
@@ -73,6 +79,8 @@ export const PLAIN: Partial<DeploymentLayout> = {
   applyMs: 1000,
   applyBytes: 4 << 20,
   sliceRows: 1000,
+  deleteEveryMs: 0,
+  rewritesFast: false,
   badJournal: 0,
   badExchange: 0,
   badOthers: 0,
@@ -91,12 +99,15 @@ const HOLDS = [
   'store',
   'relay',
   'group',
+  'delete',
 ]
 const SEGMENTS = ['s0', 's1', 's2', 's3']
 
 function drawLayout(random: Random): DeploymentLayout {
+  const partitions = pick(random, [1, 2, 2, 4, 4, 4])
   return {
-    partitions: pick(random, [1, 2, 2, 4, 4, 4]),
+    partitions,
+    hosts: partitions > 1 ? pick(random, [1, 1, 2]) : 1,
     processes: pick(random, [1, 2, 2, 3, 3]),
     clock: pick(random, ['wall', 'manual', 'manual']),
     isStandby: random() < 0.3,
@@ -108,6 +119,8 @@ function drawLayout(random: Random): DeploymentLayout {
     applyMs: pick(random, [1000, 5, 0]),
     applyBytes: pick(random, [4 << 20, 3000, 1]),
     sliceRows: pick(random, [1, 4, 1000]),
+    deleteEveryMs: pick(random, [0, 50, 300]),
+    rewritesFast: random() < 0.7,
     badJournal: pick(random, [0, 0, 0.3, 0.6]),
     badExchange: pick(random, [0, 0.3, 0.6]),
     badOthers: pick(random, [0, 0, 0.3]),

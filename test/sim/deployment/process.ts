@@ -1,4 +1,4 @@
-// One process of a deployment on simulated topics, composed as open-kafka.ts and open-kafka-host.ts compose it: a production host to which
+// One process of a deployment on simulated topics, composed as open-kafka.ts and open-kafka-host.ts compose it: production hosts to which
 // partitions come and from which they go, the production registry and what follows the others. Owns its stores; judges nothing.
 //
 // 1. Frozen, nothing of it runs; what it has sent is on its way all the same.
@@ -11,8 +11,10 @@ import { type FromHost, Host, type HostPorts, type ToHost } from '../../../src/e
 import { claimedJournals } from '../../../src/engine/journal-claimed.ts'
 import type { HostJournal, TaskJournal } from '../../../src/engine/journal-port.ts'
 import { META_KEY } from '../../../src/engine/keys.ts'
+import { mayComeTo } from '../../../src/engine/layout.ts'
 import type { Told } from '../../../src/engine/overview.ts'
 import { Registry } from '../../../src/engine/registry.ts'
+import type { ReleaseOptions } from '../../../src/engine/release.ts'
 import { Shared } from '../../../src/engine/shared.ts'
 import type { Task } from '../../../src/engine/task.ts'
 import { KafkaEvents } from '../../../src/log/kafka-events.ts'
@@ -32,7 +34,10 @@ export interface DeploymentSetup {
   readonly clock: SimClock
   readonly limits: TaskLimits
   readonly sliceRows: number
+  readonly hosts: number
   readonly isStandby: boolean
+  /** How often owners delete what nobody needs; 0: never. */
+  readonly deleteEveryMs: number
   readonly topics: Topics
   /** Is shown each message at the moment it leaves a host. */
   said(process: DeploymentProcess, message: FromHost): void
@@ -41,6 +46,7 @@ export interface DeploymentSetup {
   /** What the others say of all partitions; where the manual clock stands. */
   look(): Told[]
   readonly manualNow: () => number | undefined
+  saw(what: 'store discarded'): void
   /** Something that must not be. */
   fail(what: string): void
 }
@@ -56,8 +62,8 @@ export class DeploymentProcess {
   readonly name: string
   /** Of the machine: another one after a loss of power. */
   bootId: string
-  readonly stores: readonly MemoryStore[]
-  readonly host: Host
+  readonly stores: MemoryStore[]
+  readonly hosts: readonly Host[]
   readonly registry: Registry
   /** What the group has told it to run. */
   readonly told = new Set<number>()
@@ -73,7 +79,6 @@ export class DeploymentProcess {
   /** Why it can't go on. */
   readonly troubles: string[] = []
   readonly #setup: DeploymentSetup
-  readonly #events: KafkaEvents
   readonly #writers: readonly StampedLog[]
   readonly #following: Following
   readonly #openRows = new Map<number, PendingRows>()
@@ -87,17 +92,17 @@ export class DeploymentProcess {
     const clock = this.#clock
     const reader = { owner: this, clock }
     this.stores = stores.map((snapshot, p) => simStore(p, { scheduler, owner: this }, snapshot))
-    const shared = new Shared(1, limits.partitions)
+    const shared = new Shared(setup.hosts, limits.partitions)
     // Until a partition runs here it holds nothing back.
     for (let p = 0; p < limits.partitions; p++) shared.committed(p, Number.POSITIVE_INFINITY)
     this.#writers = stores.map((_, p) => topics.connect('events', p, reader))
-    const told = (partition: number, end: number): void => shared.appended(partition, end)
-    this.#events = new KafkaEvents({ log: topics.eventsOf(reader), clock, told, troubled: () => {} })
     this.registry = new Registry({
       log: topics.connect('definitions', 0, reader),
       clock,
       name,
-      heard: (version, change) => this.post({ t: 'definition', id: 0, version, change }, 'registry'),
+      heard: (version, change) => {
+        for (const host of this.hosts) this.#post(host, { t: 'definition', id: 0, version, change }, 'registry')
+      },
     })
     this.#following = new Following({
       clock,
@@ -108,7 +113,7 @@ export class DeploymentProcess {
       append: (partitions, payload) => Promise.all(partitions.map((p) => this.append(p, payload))),
       failed: (error) => this.troubles.push(`definitions: ${error.message}`),
     })
-    this.host = new Host(this.#ports(shared), (message) => setup.said(this, message))
+    this.hosts = Array.from({ length: setup.hosts }, (_, h) => new Host(this.#ports(h, shared), (message) => setup.said(this, message)))
   }
 
   get #clock(): Clock {
@@ -119,8 +124,8 @@ export class DeploymentProcess {
   open(joins: () => void): void {
     const opened = async (): Promise<void> => {
       await this.registry.open()
-      for (const [i, change] of this.registry.changes.entries()) this.host.definitions.apply(i + 1, change)
-      await this.host.open()
+      for (const host of this.hosts) for (const [i, change] of this.registry.changes.entries()) host.definitions.apply(i + 1, change)
+      await Promise.all(this.hosts.map((host) => host.open()))
       this.isOpen = true
       this.#following.begin()
       joins()
@@ -133,17 +138,38 @@ export class DeploymentProcess {
     this.isClosing = true
     const closing = async (): Promise<void> => {
       this.#following.close()
-      await this.host.close()
+      await Promise.all(this.hosts.map((host) => host.close()))
       await this.registry.close()
       closed()
     }
     closing().catch((error: Error) => this.troubles.push(`it did not close: ${error.stack}`))
   }
 
-  /** A message for the host, in the order of its lane. */
-  post(message: ToHost, from: string): void {
+  /** A message for the host to which a partition comes. */
+  post(partition: number, message: ToHost, from: string): void {
+    this.#post(this.#hostOf(partition), message, from)
+  }
+
+  /** In the order of its lane. */
+  #post(host: Host, message: ToHost, from: string): void {
     const name = `${from === 'group' ? 'group' : 'post'} ${message.t}`
-    this.#setup.scheduler.add(name, this, () => this.host.receive(message), `${from}>${this.name}`)
+    this.#setup.scheduler.add(name, this, () => host.receive(message), `${from}>${this.name} ${host.ports.host}`)
+  }
+
+  #hostOf(partition: number): Host {
+    const { hosts, limits } = this.#setup
+    const h = this.hosts.findIndex((_, i) => mayComeTo(i, hosts, limits.partitions).includes(partition))
+    return must(this.hosts[h], 'each partition comes to a host')
+  }
+
+  /** Of all hosts, whatever their phase. */
+  get tasks(): Task[] {
+    return this.hosts.flatMap((host) => [...host.tasks.values()])
+  }
+
+  /** The task of a partition that others may see. */
+  taskOf(partition: number): Task | undefined {
+    return this.#hostOf(partition).tasks.get(partition)
   }
 
   /** Tried once: resolves when the record is there, rejects when nobody knows. */
@@ -153,7 +179,7 @@ export class DeploymentProcess {
 
   /** The running task of a partition. */
   running(partition: number): Task | undefined {
-    const task = this.host.tasks.get(partition)
+    const task = this.taskOf(partition)
     return task?.phase === 'running' ? task : undefined
   }
 
@@ -173,7 +199,7 @@ export class DeploymentProcess {
 
   // ---- what its host works with
 
-  #journals(): HostJournal {
+  #journals(events: KafkaEvents): HostJournal {
     const { topics } = this.#setup
     const clock = this.#clock
     const journals = claimedJournals((partition) => ({
@@ -189,7 +215,7 @@ export class DeploymentProcess {
         open: async (opening) => {
           const claim = await journal.open(opening)
           // Whoever owned it before may have read what this process has not heard of.
-          await this.#events.begin(partition)
+          await events.begin(partition)
           return claim
         },
       }
@@ -197,30 +223,44 @@ export class DeploymentProcess {
     return { ...journals, of }
   }
 
-  #ports(shared: Shared): HostPorts {
-    const { scheduler, limits, topics, isStandby } = this.#setup
+  #ports(h: number, shared: Shared): HostPorts {
+    const { scheduler, limits, topics, hosts, isStandby, deleteEveryMs: everyMs } = this.#setup
     const clock = this.#clock
     const reader = { owner: this, clock }
     const exchange = topics.exchangeOf(reader, (partition, payload) => this.#setup.exchanged(partition, payload))
     const journal = (partition: number): StampedLog => topics.connect('journal', partition, reader)
-    const partitions = Array.from({ length: limits.partitions }, (_, p) => p)
+    const partitions = mayComeTo(h, hosts, limits.partitions)
+    const release: ReleaseOptions['release'] = (topic, positions) => topics.release(topic, positions, this)
+    const told = (partition: number, end: number): void => shared.appended(partition, end)
+    const events = new KafkaEvents({ log: topics.eventsOf(reader), clock, told, troubled: () => {} })
     return {
-      ...{ host: 0, partitions: [], limits, clock, shared, definitions: [], events: this.#events, journal: this.#journals() },
+      ...{ host: h, partitions: [], limits, clock, shared, definitions: [], events, journal: this.#journals(events) },
       journalBytes: Number.POSITIVE_INFINITY,
       outputEnds: () => ({ transitions: undefined, merges: undefined, deadLetters: undefined }),
       openRows: (partition) => this.#open(partition),
       closeRows: async (partition) => {
-        this.#events.leave(partition)
+        events.leave(partition)
         await scheduler.wait(`store ${partition} closes`, this)
         this.#openRows.delete(partition)
       },
+      discardRows: (partition) => this.#discard(partition),
       exchange: { topic: exchange, troubled: () => {} },
+      ...(everyMs > 0 ? { release: { everyMs, release, troubled: () => {} } } : {}),
       ...(isStandby ? { standby: { partitions, journal, troubled: () => {} } } : {}),
       pause: () => scheduler.wait('pause', this),
       // Now and then, as the seed will have it.
       isSpent: () => !switches.neverSpent && scheduler.hash % 5 === 0,
-      closed: () => this.#events.close(),
+      closed: () => events.close(),
     }
+  }
+
+  /** Its disk is to be built anew. */
+  async #discard(partition: number): Promise<void> {
+    const { scheduler, saw, fail } = this.#setup
+    await scheduler.wait(`store ${partition} is discarded`, this)
+    if (this.#openRows.has(partition)) fail(`${this.name} discards the store of partition ${partition}, which is open (2)`)
+    this.stores[partition] = simStore(partition, { scheduler, owner: this }, undefined)
+    saw('store discarded')
   }
 
   async #open(partition: number): Promise<PendingRows> {

@@ -5,6 +5,7 @@
 import { must } from '../../../src/core/assert.ts'
 import type { Clock } from '../../../src/core/clock.ts'
 import type { ExchangeTopic } from '../../../src/engine/exchange.ts'
+import type { ReleasedTopic } from '../../../src/engine/release.ts'
 import type { EventsTopic } from '../../../src/log/kafka-events.ts'
 import { below, pick } from '../../identity/random.ts'
 import { type Fate, type StampedLog, UnreliableLog } from '../../log/unreliable-log.ts'
@@ -13,6 +14,8 @@ import type { DeploymentLayout, TopicName } from './plan.ts'
 
 /** Of the exchange's acknowledgements, those for nothing (1). */
 const LIES = 0.1
+/** Of deletions, those that don't go as far as they were asked to. */
+const PARTLY = 0.2
 
 export interface Reader {
   /** The process: its answers are its own. */
@@ -70,6 +73,15 @@ export class Topics {
     log.changeLeader(kept)
     if (topic === 'events') this.#skewsMs[partition] = skewMs
     return before - kept
+  }
+
+  /** Deletes, on behalf of a process, what lies before these positions, or less; or can't. */
+  async release(topic: ReleasedTopic, positions: ReadonlyMap<number, number>, owner: object): Promise<void> {
+    const { random } = this.#scheduler
+    await this.#scheduler.wait(`delete ${topic}`, owner)
+    if (!this.#isCalm && random() < this.#layout.badOthers) throw new Error('nothing was deleted')
+    for (const [partition, position] of positions)
+      this.log(topic, partition).release(random() < PARTLY ? below(random, position + 1) : position)
   }
 
   connect(topic: TopicName, partition: number, { owner, clock }: Reader): StampedLog {

@@ -46,6 +46,10 @@ export const SEEN = [
   'definition in doubt',
   'definition lost to another',
   'store failed',
+  'store discarded',
+  'journal that has lost its head',
+  'events that have lost their head',
+  'exchange that has lost its head',
   'block relayed by two processes',
   'answer shown',
   'answer refused',
@@ -121,7 +125,7 @@ export class Witness {
     const [trouble] = process.troubles
     if (trouble !== undefined && !process.isFaulty) this.#ports.model.fail(14, `${process.name}: ${trouble}`)
     for (const task of process.began.values()) this.#countFenced(task)
-    for (const { partition, phase, durableN, state, stopReason } of process.host.tasks.values()) {
+    for (const { partition, phase, durableN, state, stopReason } of process.tasks) {
       if (phase === 'stopped' && !process.isFaulty)
         this.#ports.model.fail(14, `${process.name}, partition ${partition}: ${stopReason?.stack}`)
       if (phase !== 'running' || durableN === 0) continue
@@ -155,7 +159,7 @@ export class Witness {
       this.#ports.model.fail(6, `${what} of partition ${partition} leaves ${process.name}, which has closed it`)
     const judge = this.#judge(partition)
     // One that is about to begin sends again; one that is being closed is not the host's any more.
-    const task = process.host.tasks.get(partition) ?? process.began.get(partition)
+    const task = process.taskOf(partition) ?? process.began.get(partition)
     const claim = task?.state.claim ?? judge.claim
     const staleMs = this.#ports.clock.monotonicMs - judge.claimedAtMs
     if (claim < judge.claim && staleMs >= TIMING.freshMs)
@@ -201,7 +205,7 @@ export class Witness {
     const payload = Buffer.from(message.payload)
     const arrive = (): void => {
       this.#toTopic({ stream, partition, lastSeq }, payload)
-      if (!process.isDead) process.post({ t: 'relayed', partition, stream, seq: lastSeq }, 'outputs')
+      if (!process.isDead) process.post(partition, { t: 'relayed', partition, stream, seq: lastSeq }, 'outputs')
     }
     this.#ports.scheduler.add(`relay ${stream}`, this, arrive, `${process.name} relays ${partition}`)
   }

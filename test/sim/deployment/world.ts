@@ -60,7 +60,7 @@ export class DeploymentWorld {
   constructor(plan: DeploymentPlan, keepsTrail: boolean) {
     this.plan = plan
     this.scheduler = new Scheduler(plan.seed, keepsTrail)
-    const { partitions, sliceRows, isStandby } = plan.layout
+    const { partitions, sliceRows, hosts, isStandby, deleteEveryMs } = plan.layout
     this.model = new Model(partitions)
     // In other processes events wait that this one has not heard of.
     this.model.isClockSteady = false
@@ -73,7 +73,9 @@ export class DeploymentWorld {
       saw: (what) => this.#saw(what),
     })
     this.#setup = {
-      ...{ scheduler: this.scheduler, clock: this.clock, limits: this.#limits(), sliceRows, isStandby, topics: this.topics },
+      ...{ scheduler: this.scheduler, clock: this.clock, limits: this.#limits(), sliceRows, topics: this.topics },
+      ...{ hosts, isStandby, deleteEveryMs },
+      saw: (what) => this.#saw(what),
       said: (process, message) => this.witness.said(process, message),
       exchanged: (partition, payload) => this.witness.exchanged(partition, payload),
       look: () => this.#look(),
@@ -295,7 +297,7 @@ export class DeploymentWorld {
     const partition = homeOf(key, this.plan.layout.partitions)
     const question = { kind: 'find', partition, by: { identifier: key } } as const
     const process = this.#serving.find(({ told }) => told.has(partition)) ?? this.#anyServing()
-    process?.post({ t: 'question', id: ++this.#questions, question }, 'clients')
+    process?.post(partition, { t: 'question', id: ++this.#questions, question }, 'clients')
   }
 
   /** As an overview has it: of each partition, what one says who runs it. */
@@ -358,7 +360,14 @@ export class DeploymentWorld {
     await this.#until('everything', () => this.#hasRested())
     const now = this.#isManual ? this.#now : this.clock.now()
     const tasks = this.witness.judges.map((_, p) => must(this.#owner(p)?.running(p), 'each partition runs somewhere'))
+    this.#countHeads()
     checkAtRest({ model: this.model, fail: this.fail, changes: this.witness.changes, now, tasks })
+  }
+
+  #countHeads(): void {
+    for (const { first } of this.topics.all.journal) if (first > 0) this.#saw('journal that has lost its head')
+    for (const { first } of this.topics.all.events) if (first > 0) this.#saw('events that have lost their head')
+    for (const { first } of this.topics.all.exchange) if (first > 0) this.#saw('exchange that has lost its head')
   }
 
   /** The process that is to run a partition. */

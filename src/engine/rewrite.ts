@@ -19,7 +19,8 @@
 // 5. Start, cursor and the last completed start are a row of the task, in each commit: they survive whatever rows survive.
 // 6. No commit, no rewriting. A commit carries about `ratio` bytes of cold rows per byte of others, and a few on top, but `mostBytes` at
 //    most; what it falls short of that, because no page was there yet, the next ones make up for, as far as `mostOwedBytes` go. So a round
-//    writes live × (1 + 1/ratio) bytes, and the two that are kept at worst twice that, live being the bytes of all rows.
+//    writes live × (1 + 1/ratio) bytes, live being those of all rows, and what is committed between its start and its first page; the two
+//    that are kept at worst take twice that.
 import { Reader, Writer } from '../core/bytes.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { Start } from '../log/claimed.ts'

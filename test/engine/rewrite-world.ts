@@ -26,6 +26,10 @@ const LARGE_BYTES = 300_000
 const KEYS = 90
 /** The keys from here on are above those of a task's own rows. */
 const MARKS_AT = 60
+/** What a record and a commit have besides rows. */
+const MOST_HEAD_BYTES = 64
+/** Of a task's own rows. */
+const OWN_BYTES = 100
 const LOOK_EVERY = 10
 /** Reads of any store and log are answered within so many turns. */
 const TURNS = 6
@@ -147,7 +151,7 @@ class Owner {
     const options: RewriteOptions = {
       rows: this.#seen(rows),
       pause: () => undefined,
-      limits: LIMITS,
+      limits: this.#world.limits,
       failed: (error) => this.#world.troubles.push(error),
     }
     const rewrite = new Rewrite(options)
@@ -241,6 +245,7 @@ class Owner {
 export class RewriteWorld {
   readonly log: CutLog
   readonly mistakes: Mistakes
+  readonly limits: RewriteLimits
   readonly given = new Map<string, Given>()
   readonly troubles: Error[] = []
   readonly owners: Owner[] = []
@@ -251,12 +256,15 @@ export class RewriteWorld {
   leftBehind = 0
   readonly #random: Random
   readonly #judge = new Judge()
+  /** Of rows, those that take a record's parts. */
+  #largeShare = 0.001
   #judged = 0
   readonly #truth = new Map<string, string>()
   /** Follows far behind. */
   readonly #standby = new SlowReader(this, new MemoryStore())
 
-  constructor(seed: number, mistakes: Mistakes = {}) {
+  constructor(seed: number, mistakes: Mistakes = {}, limits = LIMITS) {
+    this.limits = limits
     this.#random = seeded(seed)
     this.log = new CutLog(seeded(seed + 1_000_000))
     this.mistakes = mistakes
@@ -271,6 +279,28 @@ export class RewriteWorld {
     for (const arrive of this.log.late.splice(0)) arrive()
     await this.#begin(this.#inherited())
     for (let i = 0; i < 5; i++) await this.#commit()
+  }
+
+  /** One owner, whose store keeps up, and nothing goes wrong: bytes of what is left of the journal with each commit, of all rows and of that commit. */
+  async *steady(commits: number): AsyncGenerator<{ kept: number; live: number; last: number }> {
+    this.#largeShare = 0
+    await this.#begin(new MemoryStore())
+    for (let i = 0; i < commits; i++) {
+      await this.#commit()
+      for (const arrive of this.log.late.splice(0)) arrive()
+      await turns(TURNS)
+      const owner = must(this.#current(), 'nobody takes over')
+      owner.apply()
+      await turns(TURNS)
+      const left = this.log.records.slice(owner.releasable)
+      const bytes = left.map(({ payload }) => payload.length - MOST_HEAD_BYTES)
+      const kept = bytes.reduce((sum, x) => sum + x, 0)
+      yield {
+        kept,
+        last: bytes.at(-1) ?? 0,
+        live: [...this.truth()].reduce((sum, [key, value]) => sum + key.length + value.length, OWN_BYTES),
+      }
+    }
   }
 
   async #step(): Promise<void> {
@@ -348,7 +378,7 @@ export class RewriteWorld {
     // Some people are busy, most are not.
     for (let i = below(random, 4); i >= 0; i--) {
       const key = keyOf(random() < 0.6 ? below(random, 8) : below(random, KEYS))
-      const size = random() < 0.001 ? LARGE_BYTES : below(random, 40)
+      const size = random() < this.#largeShare ? LARGE_BYTES : below(random, 40)
       puts.push([key, random() < 0.25 ? undefined : `${this.given.size} ${'.'.repeat(size)}`])
     }
     return { puts, ranges }

@@ -1,5 +1,6 @@
 // Bugs that show where partitions are dealt out among processes: planted like those of planted.ts. Owns their list.
 
+import { must } from '../../../src/core/assert.ts'
 import { Writer } from '../../../src/core/bytes.ts'
 import { TributaryError } from '../../../src/core/errors.ts'
 import { Moves } from '../../../src/engine/host-moves.ts'
@@ -110,7 +111,22 @@ export const PLANTED_IN_DEPLOYMENTS: readonly Planted[] = [
           },
       ),
   },
+  {
+    name: 'a journal is deleted up to where the store is, whatever was written again',
+    seeds: 60,
+    worlds: 'deployment',
+    plant: plantHastyDeletion,
+  },
 ]
+
+function plantHastyDeletion(): () => void {
+  const real = must(Object.getOwnPropertyDescriptor(Task.prototype, 'releasable'), 'tasks say what may go')
+  const get = function (this: Task): number {
+    return this.journalEnd
+  }
+  Object.defineProperty(Task.prototype, 'releasable', { ...real, get })
+  return () => Object.defineProperty(Task.prototype, 'releasable', real)
+}
 
 /** The task's row is read without the marks of what was taken. */
 function plantForgottenMarks(): () => void {

@@ -24,7 +24,7 @@ import { Topics } from './topics.ts'
 import { SEEN, type Seen, Witness } from './witness.ts'
 
 const PROCESSES = 4
-const STEPS_TO_REST = 60_000
+const STEPS_TO_REST = 30_000
 const TICK_SHARE = 0.06
 /** A definition that is late comes when nothing else can happen, or after so many steps. */
 const LATE_STEPS = 100

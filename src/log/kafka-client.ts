@@ -100,8 +100,17 @@ interface InnerQueue {
 }
 
 interface InnerConnection {
+  isConnected(): boolean
   connect(): Promise<unknown>
+  processData(bytes: Buffer): void
+  /** What has come of an answer that is not whole yet, and what it takes. */
+  chunks: readonly Buffer[]
+  bytesBuffered: number
+  bytesNeeded: number
 }
+
+/** Of the length that each answer begins with. */
+const LENGTH_BYTES = 4
 
 /** What the wire gives for one partition. */
 interface WirePartition {
@@ -371,15 +380,22 @@ export function patchQueue(queue: Partial<InnerQueue> | undefined, clock: Clock)
 
 /**
  * Requests that find a connection closed would open one each, of which all but the last are forgotten, open for ever: they share one
- * attempt. Exported for the test that it refuses another library.
+ * attempt. And an answer that was cut off in its midst would be taken for the beginning of the next one: whatever comes on the new
+ * connection would be kept as the rest of it, and no request on it answered ever. Exported for the test that it refuses another library.
  */
 export function patchConnection(connection: Partial<InnerConnection> | undefined): void {
   const old = connection?.connect
   const known = ['isConnected', 'connectionTimeout', 'createSocket']
   if (!connection || typeof old !== 'function' || !known.every((word) => String(old).includes(word))) throw unfit('Connection.connect')
+  const kept = ['chunks', 'bytesBuffered', 'bytesNeeded']
+  if (!kept.every((word) => String(connection.processData).includes(word))) throw unfit('Connection.processData')
   const underWay = new WeakMap<object, Promise<unknown>>()
+  const begin = (inner: InnerConnection): Promise<unknown> => {
+    if (!inner.isConnected()) Object.assign(inner, { chunks: [], bytesBuffered: 0, bytesNeeded: LENGTH_BYTES })
+    return old.call(inner).finally(() => underWay.delete(inner))
+  }
   connection.connect = function connect(this: InnerConnection): Promise<unknown> {
-    const attempt = underWay.get(this) ?? old.call(this).finally(() => underWay.delete(this))
+    const attempt = underWay.get(this) ?? begin(this)
     underWay.set(this, attempt)
     return attempt
   }

@@ -121,6 +121,16 @@ test('the patch of the client arms a timer only while a request waits, and is re
 test('requests that find a connection closed share one attempt to open it, and the next attempt is another', async () => {
   const attempts: PromiseWithResolvers<void>[] = []
   class Connection {
+    chunks: readonly Buffer[] = []
+    bytesBuffered = 0
+    bytesNeeded = 4
+    isConnected(): boolean {
+      return false
+    }
+    /* … and: chunks bytesBuffered bytesNeeded */
+    processData(): void {
+      'chunks bytesBuffered bytesNeeded'.trim()
+    }
     /* What is looked for in the original: isConnected connectionTimeout createSocket */
     connect(): Promise<unknown> {
       'isConnected connectionTimeout createSocket'.trim()
@@ -136,8 +146,11 @@ test('requests that find a connection closed share one attempt to open it, and t
   expect(attempts).toHaveLength(2)
   attempts[0]?.reject(new Error('refused'))
   expect((await Promise.allSettled(waiting)).map((w) => w.status)).toEqual(['rejected', 'rejected', 'rejected'])
+  // An answer was cut off in its midst: what comes on the next connection is not its rest.
+  Object.assign(one, { chunks: [Buffer.from('half an answer')], bytesBuffered: 14, bytesNeeded: 100 })
   void one.connect()
   expect(attempts).toHaveLength(3)
+  expect(one).toMatchObject({ chunks: [], bytesBuffered: 0, bytesNeeded: 4 })
   for (const another of [undefined, {}, { connect: async () => undefined }])
     expect(() => patchConnection(another)).toThrow(expect.objectContaining({ code: 'kafka_client' }))
 })

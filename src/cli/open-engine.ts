@@ -4,6 +4,7 @@ import { systemClock } from '../core/clock.ts'
 import type { Alike, Settings } from '../engine/alike.ts'
 import type { Engine } from '../engine/engine.ts'
 import { type DirectoryOptions, openDirectory } from '../engine/open.ts'
+import type { KafkaOptions } from '../engine/open-kafka.ts'
 import { httpPeers } from '../engine/remote.ts'
 
 /** What another process may take beyond the time for which it is to wait. */
@@ -28,7 +29,7 @@ export interface OpenedEngine {
   listening(address: string): Promise<void>
 }
 
-export async function openEngine(config: Config, options: DirectoryOptions): Promise<OpenedEngine> {
+export async function openEngine(config: Config, options: DirectoryOptions & Pick<KafkaOptions, 'notice'>): Promise<OpenedEngine> {
   const { kafka } = config
   if (!kafka) return { engine: await openDirectory(options), listening: async () => undefined }
   // Loaded only where there is a cluster.

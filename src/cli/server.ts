@@ -40,6 +40,7 @@ export async function openServer(config: Config, { version, fatal }: ServerOptio
     ...engineOptions(config, namespaces),
     stopped: (partition, reason) => log.error({ partition, reason }, 'a partition has stopped'),
     alarm: (message) => log.error(message),
+    notice: (level, message) => log[level](message),
     fatal: (error) => {
       log.fatal({ err: error }, 'the engine cannot go on')
       fatal(error)

@@ -486,7 +486,8 @@ export class EmbeddedEngine implements Engine {
   }
 
   async metrics(): Promise<string> {
-    return renderMetrics(await this.#asker.here(), { lag: (p) => this.#lag.of(p), segmentId: (n) => this.#registry.idOf(n) })
+    const restores = this.#ports.restores?.() ?? []
+    return renderMetrics(await this.#asker.here(), { lag: (p) => this.#lag.of(p), segmentId: (n) => this.#registry.idOf(n), restores })
   }
 
   async close(): Promise<void> {

@@ -32,7 +32,11 @@ function end(): void {
 async function openPorts(): Promise<HostPorts> {
   if (!('kafka' in setup)) return openHostPorts(setup, opened)
   const { openKafkaHost } = await import('./open-kafka-host.ts')
-  return openKafkaHost(setup, opened, (error) => post({ t: 'troubled', error: failureOf(error) }))
+  return openKafkaHost(setup, opened, {
+    troubled: (error) => post({ t: 'troubled', error: failureOf(error) }),
+    warning: (message) => post({ t: 'warning', message }),
+    restoring: (restore) => post({ t: 'restoring', restore }),
+  })
 }
 
 try {

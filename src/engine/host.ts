@@ -25,6 +25,7 @@ import type { OutboxStream } from './outbox.ts'
 import { answer } from './query.ts'
 import type { Answer, Ends, Question } from './questions.ts'
 import { Release, type ReleaseOptions } from './release.ts'
+import type { Restore } from './restoring.ts'
 import type { Shared } from './shared.ts'
 import { Task, type TaskHost } from './task.ts'
 import { Watches } from './watches.ts'
@@ -47,6 +48,9 @@ export type FromHost =
   | { readonly t: 'failed'; readonly host: number; readonly error: Failure }
   /** Something did not work and is tried again. */
   | { readonly t: 'troubled'; readonly error: Failure }
+  /** Something does not work that nothing here depends on. */
+  | { readonly t: 'warning'; readonly message: string }
+  | { readonly t: 'restoring'; readonly restore: Restore }
   | {
       readonly t: 'relay'
       readonly partition: number

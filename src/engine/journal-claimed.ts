@@ -42,6 +42,7 @@ export function claimedJournal(options: ClaimOptions): ClaimedJournal {
     commit: (payload, start) => log.commit(payload, start),
     owned: () => log.owned(),
     verify: () => log.verify(),
+    progress: () => log.progress(),
     end: () => log.end(),
     heartbeat: (atMs) => log.heartbeat(atMs),
     close: () => log.close(),

@@ -29,6 +29,7 @@ function taskJournal(partition: number, writer: LogWriter, reader: LogReader): T
     },
     owned: () => undefined,
     verify: async () => undefined,
+    progress: () => undefined,
     end: () => reader.end(partition),
     close: async () => undefined,
   }

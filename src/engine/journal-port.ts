@@ -5,7 +5,7 @@
 // 2. When ownership has ended, nothing more is told done, and nothing leaves through the gate.
 // 3. What waits at the gate leaves in the order in which it came.
 import { TributaryError } from '../core/errors.ts'
-import type { Start } from '../log/claimed.ts'
+import type { ReadProgress, Start } from '../log/claimed.ts'
 import type { Commit } from './journal.ts'
 
 export interface JournalOpening {
@@ -36,6 +36,8 @@ export interface TaskJournal {
   owned(): Promise<void> | undefined
   /** Resolves when it is known that ownership had not ended at the time of the call; rejects when it has. */
   verify(): Promise<void>
+  /** How far the reading is; undefined where that is not told. */
+  progress(): ReadProgress | undefined
   /** One past the last position known. */
   end(): number
   close(): Promise<void>

@@ -1,10 +1,12 @@
 // Prometheus metrics of the engine, from what the partitions report. Owns the names; counts nothing itself.
 import { Counter, Gauge, Registry as PromRegistry } from 'prom-client'
 import type { PartitionFacts } from './questions.ts'
+import { type Restore, restSeconds } from './restoring.ts'
 
 interface Named {
   lag(partition: number): number
   segmentId(segment: number): string
+  readonly restores: readonly Restore[]
 }
 
 const COUNTERS: readonly (readonly [name: string, help: string, key: string])[] = [
@@ -38,6 +40,14 @@ const GAUGES: readonly (readonly [name: string, help: string, key: string])[] = 
   ['tributary_pending_bytes', 'Bytes of committed rows not yet in the store', 'pendingBytes'],
 ]
 
+/** While a journal is being read. */
+const RESTORES: readonly (readonly [name: string, help: string, value: (r: Restore) => number | undefined])[] = [
+  ['tributary_restore_records', 'Records of a journal read before its partition runs here', (r) => r.read],
+  ['tributary_restore_records_all', 'Records of it that are to be read', (r) => r.total],
+  ['tributary_restore_bytes', 'Bytes of it read', (r) => r.bytes],
+  ['tributary_restore_rest_seconds', 'How long the rest will take at this pace', (r) => restSeconds(r)],
+]
+
 export async function renderMetrics(facts: readonly PartitionFacts[], named: Named): Promise<string> {
   const registry = new PromRegistry()
   const labelNames = ['partition']
@@ -59,6 +69,13 @@ export async function renderMetrics(facts: readonly PartitionFacts[], named: Nam
   for (const [name, help, value] of own) {
     const gauge = new Gauge({ name, help, labelNames, registers: [registry] })
     for (const f of facts) gauge.set({ partition: f.partition }, value(f))
+  }
+  for (const [name, help, value] of RESTORES) {
+    const gauge = new Gauge({ name, help, labelNames, registers: [registry] })
+    for (const r of named.restores) {
+      const known = value(r)
+      if (known !== undefined) gauge.set({ partition: r.partition }, known)
+    }
   }
   const sizes = new Map<number, number>()
   for (const f of facts) for (const [segment, size] of f.sizes) sizes.set(segment, (sizes.get(segment) ?? 0) + size)

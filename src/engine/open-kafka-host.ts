@@ -25,6 +25,7 @@ import { META_KEY } from './keys.ts'
 import { mayComeTo, storeDir } from './layout.ts'
 import type { Opened } from './opened.ts'
 import type { ReleasedTopic } from './release.ts'
+import { type Restore, tellWhile } from './restoring.ts'
 import { Shared } from './shared.ts'
 import { Turns } from './turns.ts'
 
@@ -50,9 +51,20 @@ export interface KafkaHostSetup {
 
 const READ_WAIT_MS = 500
 
-/** What it opens is in `opened` too, until the host that gets it can close it. `troubled`: something is tried again. */
-export async function openKafkaHost(setup: KafkaHostSetup, opened: Opened, troubled: (error: Error) => void): Promise<HostPorts> {
+/** Who is told of what goes on. */
+export interface KafkaHostListener {
+  /** Something is tried again. */
+  troubled(error: Error): void
+  /** Something does not work that nothing here depends on. */
+  warning(message: string): void
+  /** A journal is being read. */
+  restoring(restore: Restore): void
+}
+
+/** What it opens is in `opened` too, until the host that gets it can close it. */
+export async function openKafkaHost(setup: KafkaHostSetup, opened: Opened, listener: KafkaHostListener): Promise<HostPorts> {
   const { limits, kafka } = setup
+  const troubled = (error: Error): void => listener.troubled(error)
   const guard = new GuardedClock(systemClock, setup.clockStepLimitMs, () => {})
   const shared = new Shared(setup.hosts, limits.partitions, setup.shared)
   const topic = (kind: TopicKind): Promise<KafkaLog> =>
@@ -71,7 +83,7 @@ export async function openKafkaHost(setup: KafkaHostSetup, opened: Opened, troub
     shared,
     definitions: setup.definitions,
     events,
-    journal: journalsOf(setup, { log: journalLog, events, clock: guard, troubled }),
+    journal: journalsOf(setup, { log: journalLog, events, clock: guard, listener }),
     journalBytes: Number.POSITIVE_INFINITY,
     outputEnds: () => ({ transitions: undefined, merges: undefined, deadLetters: undefined }),
     openRows: (partition) => stores.open(partition),
@@ -82,7 +94,7 @@ export async function openKafkaHost(setup: KafkaHostSetup, opened: Opened, troub
     discardRows: (partition) => stores.discard(partition),
     exchange: { topic: exchangeTopic(exchangeLog), troubled },
     ...(setup.deleteEveryMs > 0
-      ? { release: releaseOf(setup.deleteEveryMs, { journal: journalLog, events: eventsLog, exchange: exchangeLog }, troubled) }
+      ? { release: releaseOf(setup.deleteEveryMs, { journal: journalLog, events: eventsLog, exchange: exchangeLog }, listener) }
       : {}),
     ...(setup.standby ? { standby: standbyOf(setup, journalLog, troubled) } : {}),
     pause: (since) => turns.pause(since),
@@ -106,8 +118,9 @@ function standbyOf(
 function releaseOf(
   everyMs: number,
   logs: Readonly<Record<ReleasedTopic, KafkaLog>>,
-  troubled: (error: Error) => void,
+  listener: KafkaHostListener,
 ): NonNullable<HostPorts['release']> {
+  const troubled = (error: Error): void => listener.warning(`what is no longer needed could not be deleted: ${error.message}`)
   return { everyMs, release: (topic, positions) => logs[topic].releaseAll(positions), troubled }
 }
 
@@ -115,10 +128,11 @@ interface JournalParts {
   readonly log: KafkaLog
   readonly events: KafkaEvents
   readonly clock: Clock
-  readonly troubled: (error: Error) => void
+  readonly listener: KafkaHostListener
 }
 
-function journalsOf(setup: KafkaHostSetup, { log, events, clock, troubled }: JournalParts): HostJournal {
+function journalsOf(setup: KafkaHostSetup, { log, events, clock, listener }: JournalParts): HostJournal {
+  const troubled = (error: Error): void => listener.troubled(error)
   const freshMs = setup.sessionMs / 2
   const timing = { freshMs, waitMs: Math.min(READ_WAIT_MS, freshMs / 2) }
   let opened = 0
@@ -130,7 +144,8 @@ function journalsOf(setup: KafkaHostSetup, { log, events, clock, troubled }: Jou
     return {
       ...journal,
       open: async (opening) => {
-        const claim = await journal.open(opening)
+        const reading = { partition, progress: () => journal.progress() }
+        const claim = await tellWhile(journal.open(opening), reading, { clock, tell: (restore) => listener.restoring(restore) })
         // (2)
         await events.begin(partition)
         return claim

@@ -29,6 +29,7 @@ import type { KafkaHostSetup } from './open-kafka-host.ts'
 import { Opened } from './opened.ts'
 import { openTopicOutputs, type TopicOutputsOptions } from './outputs-kafka.ts'
 import type { EmbeddedPorts, HostLink } from './ports.ts'
+import { Restores } from './restoring.ts'
 import { Shared } from './shared.ts'
 import { startWorker } from './start-worker.ts'
 
@@ -50,6 +51,8 @@ export interface KafkaOptions extends EngineOptions {
   readonly clockStepLimitMs: number
   /** Something that a person must look at. */
   readonly alarm: (message: string) => void
+  /** Something that a person may want to know. */
+  readonly notice: (level: 'info' | 'warn', message: string) => void
   /** Of a local directory. */
   readonly fixed: Readonly<Record<string, string | number>>
   /** Of the deployment. */
@@ -103,6 +106,7 @@ async function openTopics(options: KafkaOptions, opened: Opened, closed: () => P
   const guard = new GuardedClock(systemClock, options.clockStepLimitMs, alarm)
   const name = randomUUID()
   const group = new Group(options)
+  const restores = new Restores((message) => options.notice('info', message))
   const ports: EmbeddedPorts = {
     ...options,
     clock: guard,
@@ -113,7 +117,8 @@ async function openTopics(options: KafkaOptions, opened: Opened, closed: () => P
     outputs,
     cluster: { name, directory: group.directory, connect: options.connect },
     freeBytes: () => space.freeBytes,
-    startHosts: (definitions, receive) => startHosts(options, { name, shared, definitions, group, receive }),
+    restores: () => restores.underWay,
+    startHosts: (definitions, receive) => startHosts(options, { name, shared, definitions, group, restores, receive }),
     closed: async () => {
       space.stop()
       await definitionsLog.close()
@@ -147,13 +152,19 @@ interface HostParts {
   readonly shared: Shared
   readonly definitions: readonly DefinitionChange[]
   readonly group: Group
+  readonly restores: Restores
   readonly receive: (message: FromHost) => void
 }
 
-function startHosts(options: KafkaOptions, { name, shared, definitions, group, receive }: HostParts): Promise<HostLink[]> {
+function startHosts(options: KafkaOptions, { name, shared, definitions, group, restores, receive }: HostParts): Promise<HostLink[]> {
   const { kafka, limits, hosts, sessionMs, dataDir, store, clockStepLimitMs, standby, deleteEveryMs, fatal } = options
   const troubles = new Troubles(options.alarm)
-  const heard = (message: FromHost): void => (message.t === 'troubled' ? troubles.tell(errorOf(message.error).message) : receive(message))
+  const heard = (message: FromHost): void => {
+    if (message.t === 'troubled') troubles.tell(errorOf(message.error).message)
+    else if (message.t === 'restoring') restores.take(message.restore)
+    else if (message.t === 'warning') options.notice('warn', message.message)
+    else receive(message)
+  }
   const started = Array.from({ length: hosts }, async (_, host) => {
     const own = { host, hosts, process: name, definitions, shared: shared.buffer }
     const setup: KafkaHostSetup = { ...own, kafka, sessionMs, limits, dataDir, store, clockStepLimitMs, standby, deleteEveryMs }

@@ -8,6 +8,7 @@ import type { Cluster } from './directory.ts'
 import type { EventsPort } from './events-port.ts'
 import type { FromHost, ToHost } from './host.ts'
 import type { OutputPort } from './outputs-port.ts'
+import type { Restore } from './restoring.ts'
 import type { Shared } from './shared.ts'
 
 /** One host as the main thread sees it. */
@@ -38,6 +39,8 @@ export interface EmbeddedPorts {
   readonly readTimeoutMs: number
   /** The wall clock, which stops when the machine's steps ahead too far. */
   readonly guard?: { readonly isStopped: boolean; confirm(): void }
+  /** Journals that are being read before their partitions run here. */
+  restores?(): readonly Restore[]
   /** A partition has stopped; the others go on. */
   stopped(partition: number, reason: string): void
   /** A log failed or a host died: the process can't go on. */

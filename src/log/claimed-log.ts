@@ -15,7 +15,16 @@
 import { invariant, must } from '../core/assert.ts'
 import type { Clock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
-import { type Base, ClaimedReader, type Counted, encodeClaim, encodeParts, type SharedLog, type Start } from './claimed.ts'
+import {
+  type Base,
+  ClaimedReader,
+  type Counted,
+  encodeClaim,
+  encodeParts,
+  type ReadProgress,
+  type SharedLog,
+  type Start,
+} from './claimed.ts'
 
 export interface ClaimTiming {
   /** A read waits so long for something new. */
@@ -171,6 +180,11 @@ export class ClaimedLog {
     this.#heardMs = Math.max(this.#heardMs, atMs)
     if (!this.#isFresh()) return
     for (const w of this.#waiting.splice(0)) w.resolve()
+  }
+
+  /** Of the reading; undefined before it has begun. */
+  progress(): ReadProgress | undefined {
+    return this.#reader?.progress
   }
 
   /** One past the last position read. */

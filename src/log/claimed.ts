@@ -169,6 +169,15 @@ export class Counting {
   }
 }
 
+/** How far a reader is. */
+export interface ReadProgress {
+  /** Records passed since it began, and all there were to be passed as it last looked. */
+  readonly read: number
+  readonly total: number
+  /** Of the records read. */
+  readonly bytes: number
+}
+
 const PAGE_LIMITS = { maxRecords: 1000, maxBytes: 8 << 20 }
 
 export interface ReaderOptions {
@@ -196,6 +205,9 @@ export class ClaimedReader {
   #first = 0
   #isBegun = false
   #isCaughtUp = false
+  #from = 0
+  #end = 0
+  #bytes = 0
 
   /** `from` is the position behind the counted commit that `base` is about (3), or 0. Without a base nothing is known of the log. */
   constructor(options: ReaderOptions, from: number, base: Base | undefined) {
@@ -216,6 +228,10 @@ export class ClaimedReader {
     return this.#next
   }
 
+  get progress(): ReadProgress {
+    return { read: this.#next - this.#from, total: Math.max(this.#end, this.#next) - this.#from, bytes: this.#bytes }
+  }
+
   /** True when the last page had everything that was there when it was asked for. */
   get isCaughtUp(): boolean {
     return this.#isCaughtUp
@@ -226,6 +242,8 @@ export class ClaimedReader {
     const page = await this.#page(waitMs)
     this.#isCaughtUp = false
     if (!page) return []
+    this.#end = page.end
+    for (const { payload } of page.records) this.#bytes += payload.length
     if (!this.#counting) {
       this.#search(page)
       return []
@@ -249,6 +267,7 @@ export class ClaimedReader {
       if (!start || start.from < this.#first) continue
       this.#counting = new Counting(start)
       this.#next = start.from
+      this.#from = start.from
       return
     }
     if (this.#next >= page.end)
@@ -277,6 +296,7 @@ export class ClaimedReader {
     if (!this.#counting && this.#first === 0) this.#counting = new Counting(NOTHING)
     if (!this.#counting) this.#next = this.#first
     mustBeKept(this.#next, this.#first)
+    this.#from = this.#next
     this.#isBegun = true
   }
 

@@ -16,7 +16,7 @@ import type { World } from './world.ts'
 const REST_MS = 5000
 /** In which a due flip must be seen. */
 const PROMISE_MS = 1000
-const IDENTIFIERS = ['u', 'e', 'a'].flatMap((letter) => [0, 1, 2, 3].map((n) => `${letter}${n}`))
+export const IDENTIFIERS = ['u', 'e', 'a'].flatMap((letter) => [0, 1, 2, 3].map((n) => `${letter}${n}`))
 
 export async function finish(world: World): Promise<void> {
   await world.answered()
@@ -201,9 +201,17 @@ function checkSizes(world: World, replay: Replay): void {
 
 /** (4): under the plain union policy, the components of what was accepted; with guards, a partition of the identifiers. */
 function checkIdentity(world: World, views: ReadonlyMap<string, ProfileView>, living: ReadonlyMap<string, Replayed>): void {
-  const { fail, model } = world
+  const { fail } = world
   for (const [id, view] of views) if (!living.has(view.id)) fail(4, `${id} resolves to ${view.id}, which is not a living profile`)
-  if (world.plan.layout.guarded) return checkPartition(views, fail, world.namespaces)
+  if (world.plan.layout.guarded) checkPartition(views, fail, world.namespaces)
+  else checkGroups(world, views)
+}
+
+/** Each identifier that was accepted resolves to a profile with all that its links connect it to, and no others. */
+export function checkGroups(
+  { model, fail }: Pick<World, 'model' | 'fail'>,
+  views: ReadonlyMap<string, Pick<ProfileView, 'identifiers'>>,
+): void {
   const groups = new Map<string, Set<string>>()
   for (const [hash] of model.counted) {
     for (const { identifiers } of model.accepted.get(hash) ?? []) {

@@ -2,8 +2,9 @@
 
 import type { DefinitionChange } from '../../../src/engine/definitions.ts'
 import { publicIdText } from '../../../src/engine/public-id.ts'
+import type { ProfileFacts } from '../../../src/engine/questions.ts'
 import type { Task } from '../../../src/engine/task.ts'
-import { checkCounted, checkTransitions } from '../final.ts'
+import { checkCounted, checkGroups, checkTransitions } from '../final.ts'
 import { Replay } from '../replay.ts'
 import type { World } from '../world.ts'
 
@@ -12,6 +13,8 @@ export interface AtRest extends Pick<World, 'model' | 'fail'> {
   readonly now: number
   /** The owner's, of each partition. */
   readonly tasks: readonly Task[]
+  /** By identifier: the profile that it resolves to. */
+  readonly views: ReadonlyMap<string, ProfileFacts>
 }
 
 export function checkAtRest(world: AtRest): void {
@@ -26,7 +29,30 @@ export function checkAtRest(world: AtRest): void {
   checkTransitions(world, { changes, replay })
   checkSizes(world, replay)
   checkDrained(world)
+  checkGroups(world, world.views)
+  checkViews(world, replay)
 }
+
+/** (4, 16) */
+function checkViews({ views, changes, fail }: AtRest, replay: Replay): void {
+  const ids = [...new Set(changes.flatMap((change) => ('put' in change ? [change.put.id] : [])))]
+  const living = new Map(replay.living.map((profile) => [publicIdText(profile.publicId), profile]))
+  for (const [identifier, { id, segments, traits }] of views) {
+    const profile = living.get(id)
+    if (!profile) return fail(4, `${identifier} resolves to ${id}, which is not a living profile`)
+    const { oracle } = profile
+    const [seen, foretold] = [segments.map((number) => ids[number] ?? '?'), oracle.segments].map((list) => [...list].sort().join(' '))
+    if (seen !== foretold) fail(16, `segments ${seen}, foretold ${foretold}, of ${id}`)
+    const [seenTraits, foretoldTraits] = [Object.entries(traits), [...oracle.traits]].map((list) => textOf(list))
+    if (seenTraits !== foretoldTraits) fail(16, `traits ${seenTraits}, foretold ${foretoldTraits}, of ${id}`)
+  }
+}
+
+const textOf = (list: readonly unknown[]): string =>
+  list
+    .map((entry) => JSON.stringify(entry))
+    .sort()
+    .join(' ')
 
 /** (16) */
 function checkSizes({ tasks, changes, fail }: AtRest, replay: Replay): void {

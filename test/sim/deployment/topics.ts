@@ -63,10 +63,12 @@ export class Topics {
     return must(this.all[topic][partition], `partition ${partition} of ${topic}`)
   }
 
-  /** Returns how many records are lost. */
+  /** Of a partition that has something to lose, if there is one. Returns how many records are lost. */
   changeLeader(topic: TopicName, skewMs: number): number {
     const { random } = this.#scheduler
-    const partition = below(random, this.all[topic].length)
+    const partitions = this.all[topic].map((_, p) => p)
+    const behind = partitions.filter((p) => this.log(topic, p).unreplicated > 0)
+    const partition = pick(random, behind.length > 0 ? behind : partitions)
     const log = this.log(topic, partition)
     const before = log.unreplicated
     const kept = below(random, before + 1)

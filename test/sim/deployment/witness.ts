@@ -15,6 +15,7 @@ import type { FromHost } from '../../../src/engine/host.ts'
 import { isFenced } from '../../../src/engine/host-moves.ts'
 import { decodeInput, Pack } from '../../../src/engine/inputs.ts'
 import { decodeBlock, type OutboxStream } from '../../../src/engine/outbox.ts'
+import type { Answer } from '../../../src/engine/questions.ts'
 import type { Task } from '../../../src/engine/task.ts'
 import type { StampedRecord } from '../../log/unreliable-log.ts'
 import type { SimClock } from '../clock.ts'
@@ -64,6 +65,7 @@ export interface WitnessPorts {
   readonly partitions: number
   readonly isManual: boolean
   saw(what: Seen): void
+  answered(id: number, answer: Answer | undefined): void
 }
 
 export class Witness {
@@ -173,6 +175,7 @@ export class Witness {
     // Definitions are confirmed too.
     if (id === 0) return
     this.#ports.saw(answer ? 'answer shown' : 'answer refused')
+    this.#ports.answered(id, answer)
     if (answer?.kind !== 'found' || !answer.root) return
     const { position } = answer.root.facts
     this.#mayLeave(process, Number(position.split(':')[0]), 'an answer')

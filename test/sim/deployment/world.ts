@@ -5,11 +5,13 @@ import { must } from '../../../src/core/assert.ts'
 import { homeOf } from '../../../src/core/identifier.ts'
 import { encodeClock, encodeDefinitions, recordOf } from '../../../src/engine/inputs.ts'
 import type { Told } from '../../../src/engine/overview.ts'
+import type { Answer, Lookup, ProfileFacts } from '../../../src/engine/questions.ts'
 import type { Task } from '../../../src/engine/task.ts'
 import { namespacesOf } from '../../engine/world-run.ts'
 import { pick } from '../../identity/random.ts'
 import { START_MS } from '../../oracle/events-arbitrary.ts'
 import { SimClock } from '../clock.ts'
+import { IDENTIFIERS } from '../final.ts'
 import { type InvariantNumber, Model } from '../model.ts'
 import { Scheduler, turn } from '../scheduler.ts'
 import { record, Tape } from '../tape.ts'
@@ -28,6 +30,8 @@ const STEPS_TO_REST = 30_000
 const TICK_SHARE = 0.06
 /** A definition that is late comes when nothing else can happen, or after so many steps. */
 const LATE_STEPS = 100
+/** So long a leader goes on before it is replaced, with nobody to replicate what it has. */
+const LEADS_FOR_STEPS = 30
 /** How far time leaps where nothing else can happen. */
 const LEAPS_MS = [0, 0, 20, 100, 200]
 /** Longer than any window, and than any date is ahead. */
@@ -52,6 +56,10 @@ export class DeploymentWorld {
   /** By partition, the process that ran it last. */
   readonly #ran = new Map<number, DeploymentProcess>()
   #restsSinceMs: number | undefined
+  /** Who waits for the answer to a question, by its number. */
+  readonly #asked = new Map<number, (answer: Answer | undefined) => void>()
+  /** Leaders that replicate nothing any more, and lead until then. */
+  #leaders: (Action & { readonly do: 'lead'; readonly until: number })[] = []
   #questions = 0
   /** Processes that are about to save a definition, as often as they are. */
   #saving: DeploymentProcess[] = []
@@ -71,6 +79,7 @@ export class DeploymentWorld {
     this.witness = new Witness({
       ...{ scheduler: this.scheduler, clock: this.clock, model: this.model, topics: this.topics, partitions, isManual: this.#isManual },
       saw: (what) => this.#saw(what),
+      answered: (id, answer) => this.#asked.get(id)?.(answer),
     })
     this.#setup = {
       ...{ scheduler: this.scheduler, clock: this.clock, limits: this.#limits(), sliceRows, topics: this.topics },
@@ -177,7 +186,8 @@ export class DeploymentWorld {
         if (this.group.twice()) this.#saw('partition told to two')
         return
       case 'lead':
-        for (let lost = this.topics.changeLeader(action.topic, action.skewMs); lost > 0; lost--) this.#saw('record lost by a new leader')
+        this.scheduler.hold(`replicate ${action.topic}`, LEADS_FOR_STEPS)
+        this.#leaders.push({ ...action, until: this.scheduler.steps + LEADS_FOR_STEPS })
         return
       case 'hold':
         return this.scheduler.hold(action.prefix, action.steps)
@@ -314,8 +324,17 @@ export class DeploymentWorld {
 
   // ---- steps
 
+  #changeLeaders(): void {
+    const over = this.#leaders.filter(({ until }) => until <= this.scheduler.steps)
+    if (over.length === 0) return
+    this.#leaders = this.#leaders.filter((leader) => !over.includes(leader))
+    for (const { topic, skewMs } of over)
+      for (let lost = this.topics.changeLeader(topic, skewMs); lost > 0; lost--) this.#saw('record lost by a new leader')
+  }
+
   async #step(): Promise<void> {
     this.clients.step()
+    this.#changeLeaders()
     const isEmpty = this.scheduler.isEmpty
     const next = isEmpty || this.scheduler.random() < TICK_SHARE ? this.clock.untilNext() : undefined
     if (next !== undefined) {
@@ -361,7 +380,36 @@ export class DeploymentWorld {
     const now = this.#isManual ? this.#now : this.clock.now()
     const tasks = this.witness.judges.map((_, p) => must(this.#owner(p)?.running(p), 'each partition runs somewhere'))
     this.#countHeads()
-    checkAtRest({ model: this.model, fail: this.fail, changes: this.witness.changes, now, tasks })
+    const views = await this.#views()
+    checkAtRest({ model: this.model, fail: this.fail, changes: this.witness.changes, now, tasks, views })
+  }
+
+  /** What each identifier resolves to, as readers see it. */
+  async #views(): Promise<Map<string, ProfileFacts>> {
+    const views = new Map<string, ProfileFacts>()
+    let looking = IDENTIFIERS.length
+    for (const id of IDENTIFIERS) {
+      const { key } = identifierOf(id)
+      this.#find(homeOf(key, this.plan.layout.partitions), { identifier: key }, (facts) => {
+        looking--
+        if (facts) views.set(id, facts)
+      })
+    }
+    await this.#until('readers', () => looking === 0)
+    return views
+  }
+
+  /** Asks the owner, and the next one where the way leads there. */
+  #find(partition: number, by: Lookup, found: (facts: ProfileFacts | undefined) => void): void {
+    const id = ++this.#questions
+    this.#asked.set(id, (answer) => {
+      this.#asked.delete(id)
+      if (answer?.kind === 'found' && answer.elsewhere !== undefined)
+        this.#find(homeOf(answer.elsewhere, this.plan.layout.partitions), { key: answer.elsewhere }, found)
+      else found(answer?.kind === 'found' ? answer.root?.facts : undefined)
+    })
+    const owner = must(this.#owner(partition), 'at rest each partition has an owner')
+    owner.post(partition, { t: 'question', id, question: { kind: 'find', partition, by } }, 'clients')
   }
 
   #countHeads(): void {

@@ -144,7 +144,7 @@ test('an engine that is full holds the source up for longer than a session, and 
   expect(source.facts()).toMatchObject({ state: 'waiting', failures: 0 })
   engine.isFull = false
   await until(() => engine.events.length === 700)
-  expect(engine.calls).toEqual([500, 200])
+  expect(engine.calls).toEqual([700])
   expect(said.filter((s) => s.startsWith('the source tries again'))).toEqual([])
 })
 

@@ -55,9 +55,9 @@ export interface SourceFacts {
   readonly lastError?: { readonly code: string; readonly message: string; readonly at: string }
 }
 
-/** What is mapped and made durable in one go: short enough for the thread, long enough for the disk. */
-const CHUNK_RECORDS = 500
-const CHUNK_BYTES = 256 << 10
+/** What is made durable in one go: its events go to many homes, and what a record of the log costs is to be paid for some hundred. */
+const CHUNK_RECORDS = 4000
+const CHUNK_BYTES = 1 << 20
 const FIRST_PAUSE_MS = 250
 const LONGEST_PAUSE_MS = 15_000
 /** Between two signs of life to the group while something is waited for. */

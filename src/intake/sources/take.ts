@@ -3,6 +3,7 @@
 //
 // A message without an id gets one from its record's place, so that a record which comes again is known as a repeat: source, topic,
 // partition, offset, and the record's instant, which tells it from one at the same offset of a topic that was made anew.
+import { setImmediate } from 'node:timers/promises'
 import { type ErrorCode, TributaryError } from '../../core/errors.ts'
 import type { EventRecord, Json } from '../../core/event.ts'
 import type { OriginPlace } from '../../core/origin.ts'
@@ -42,6 +43,9 @@ export interface Taken {
   readonly empty: number
 }
 
+/** What is mapped without letting others run. */
+const TURN_RECORDS = 250
+const TURN_BYTES = 128 << 10
 /** Of bytes that can't be read, so many are kept in the dead letter. */
 const KEPT_BYTES = 1024
 const KEPT_KEY_CHARACTERS = 200
@@ -49,13 +53,22 @@ const KEPT_KEY_CHARACTERS = 200
 /** Rejects only where a decoder can't know now: nothing is taken then. */
 export async function takeRecords({ topic, partition, records }: SourceBatch, options: TakeOptions, acceptedAt: number): Promise<Taken> {
   const taken = { events: [] as EventRecord[], places: [] as OriginPlace[], rejected: [] as SourceRejection[], empty: 0 }
-  for (const record of records) {
-    const positioned: Positioned = { topic, partition, ...record }
-    if (record.value === null) taken.empty++
-    else {
-      const decoded = decodedValue(record.value, options.decode)
-      takeValue(decoded instanceof Promise ? await decoded : decoded, positioned, { options, acceptedAt, taken })
+  const taking = { options, acceptedAt, taken }
+  let [turnRecords, turnBytes] = [0, 0]
+  for (const { offset, stamp, key, value, headers } of records) {
+    if (value === null) {
+      taken.empty++
+      continue
     }
+    if (++turnRecords > TURN_RECORDS || turnBytes > TURN_BYTES) {
+      await setImmediate()
+      ;[turnRecords, turnBytes] = [1, 0]
+    }
+    turnBytes += value.length
+    const decoded = decodedValue(value, options.decode)
+    // A spread would cost as much as the rest of what is done here.
+    const positioned = { topic, partition, offset, stamp, key, value, headers }
+    takeValue(decoded instanceof Promise ? await decoded : decoded, positioned, taking)
   }
   return taken
 }

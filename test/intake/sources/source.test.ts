@@ -10,19 +10,19 @@ const committed = ({ topics }: World): number => topics.committed.get(0) ?? 0
 
 test('records become events in order, and are done only once they are durable', async () => {
   const w = world()
-  w.topics.append(0, ...many(0, 1200))
+  w.topics.append(0, ...many(0, 9000))
   let durable = true
   w.topics.onDone = (_, next) => {
     durable &&= w.engine.events.length === next
   }
   w.start()
-  await passUntil(w, () => committed(w) === 1200)
+  await passUntil(w, () => committed(w) === 9000)
   expect(durable).toBe(true)
-  expect(w.engine.messages.map((m) => m.userId)).toEqual(many(0, 1200).map((m) => (m as { userId: string }).userId))
+  expect(w.engine.messages.map((m) => m.userId)).toEqual(many(0, 9000).map((m) => (m as { userId: string }).userId))
   // As few ingestions as chunks.
-  expect(w.engine.calls).toEqual([500, 500, 200])
+  expect(w.engine.calls).toEqual([4000, 4000, 1000])
   await w.source.close()
-  expect(w.source.facts()).toMatchObject({ state: 'closed', records: 1200, events: 1200, rejected: 0, failures: 0 })
+  expect(w.source.facts()).toMatchObject({ state: 'closed', records: 9000, events: 9000, rejected: 0, failures: 0 })
 })
 
 test('poison records become dead letters, and their neighbours events', async () => {
@@ -103,7 +103,7 @@ test('a group that cannot be joined is opened again with growing pauses; one tha
 
 test('what was durable and not yet done comes again, and counts once', async () => {
   const w = world()
-  w.topics.append(0, ...many(0, 700))
+  w.topics.append(0, ...many(0, 5000))
   let isLost = false
   w.topics.onDone = (partition) => {
     if (isLost) return
@@ -113,10 +113,10 @@ test('what was durable and not yet done comes again, and counts once', async () 
     w.groups[0]?.lose(new TributaryError('kafka_failed', 'gone'))
   }
   w.start()
-  await passUntil(w, () => committed(w) === 700)
+  await passUntil(w, () => committed(w) === 5000)
   expect(w.topics.opened).toBe(2)
-  expect(w.engine.calls).toEqual([500, 500, 200])
-  expect(w.engine.events).toHaveLength(700)
+  expect(w.engine.calls).toEqual([4000, 4000, 1000])
+  expect(w.engine.events).toHaveLength(5000)
   await w.source.close()
 })
 

@@ -33,7 +33,16 @@ export async function userTopic(partitions: number, settings = freshSettings(), 
   let producer = made()
   await admin.connect()
   const configEntries = [{ name: 'compression.type', value: compression }]
-  const make = () => admin.createTopics({ topics: [{ topic, numPartitions: partitions, configEntries }], waitForLeaders: true })
+  const make = async (): Promise<void> => {
+    await admin.createTopics({ topics: [{ topic, numPartitions: partitions, configEntries }], waitForLeaders: false })
+    // The client's own way to wait gives up where a busy broker doesn't know of the topic yet.
+    const isLed = async (): Promise<boolean> => {
+      const found = await admin.fetchTopicMetadata({ topics: [topic] }).catch(() => undefined)
+      const known = found?.topics[0]?.partitions ?? []
+      return known.length === partitions && known.every((p) => p.leader >= 0)
+    }
+    await until(isLed)
+  }
   await make()
   await producer.connect()
   return {

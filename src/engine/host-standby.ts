@@ -66,8 +66,8 @@ export class Followers {
   async #again(partition: number): Promise<void> {
     const lost = this.#following.get(partition)
     await (await lost)?.standby.stop().catch(() => undefined)
-    // Whoever has taken it meanwhile finds out by itself.
-    if (this.#following.get(partition) !== lost) return
+    // Whoever has taken it, before or meanwhile, finds out by itself.
+    if (!lost || this.#following.get(partition) !== lost) return
     const anew = this.#discard(partition)
       .then(() => (this.#isClosed ? undefined : this.#begin(partition)))
       .catch((error: Error) => {
@@ -85,7 +85,13 @@ export class Followers {
 
   /** Follows it no more; the rows, as far as they came. Undefined: they are to be opened (2). */
   async take(partition: number): Promise<PendingRows | undefined> {
-    const following = await this.#following.get(partition)
+    let begun: Promise<Following | undefined> | undefined
+    let following: Following | undefined
+    // It may have begun anew meanwhile (3): then that is what is to be taken.
+    do {
+      begun = this.#following.get(partition)
+      following = await begun
+    } while (this.#following.get(partition) !== begun)
     if (!this.#following.delete(partition)) return undefined
     try {
       await following?.standby.stop()

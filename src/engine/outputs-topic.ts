@@ -4,6 +4,8 @@
 // 1. Within a partition entries come in their order; between partitions by the time at which they were written, as far as they are there.
 // 2. No entry behind a place is missed. The place of an id may lie before entries that somebody who was given that id has had: what was
 //    written up to MARGIN_MS before it may have come after it.
+// 3. Where that is more than a page holds, the page has nothing that came after the id. Its cursor leads on; who asks for what is behind
+//    its last id instead is sent back, again and again, and after a few times is told so.
 import { must } from '../core/assert.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { Topic, TopicRecord } from '../log/topic.ts'
@@ -19,6 +21,10 @@ const ENTRIES_PER_PAGE_SCAN = 100_000
  * partition stops after 10 s (outputs-tail.ts 2).
  */
 const MARGIN_MS = 30_000
+/** Whoever goes on by ids is sent back so often (3). */
+const SENT_BACK_TIMES = 3
+/** Of so many ids it is known how often whoever got them at the end of a page was sent back. */
+const REMEMBERED_IDS = 1000
 /** Records looked at for an id, per partition. */
 const RECORDS_PER_SEARCH = 200_000
 
@@ -33,6 +39,7 @@ export interface Form<T> {
 export interface Placed<T> {
   readonly entry: T | undefined
   readonly behind: Vector
+  readonly record?: TopicRecord
 }
 
 interface Found {
@@ -40,9 +47,11 @@ interface Found {
   readonly cameAboutMs: number
 }
 
-export class TopicStream<T> {
+export class TopicStream<T extends { readonly id: string }> {
   readonly topic: Topic
   readonly #form: Form<T>
+  /** (3) */
+  readonly #sentBack = new Map<string, number>()
 
   constructor(topic: Topic, form: Form<T>) {
     this.topic = topic
@@ -50,19 +59,49 @@ export class TopicStream<T> {
   }
 
   async page(query: PageQuery, keep: (entry: T) => boolean): Promise<Page<T>> {
-    const from = query.after === undefined ? await this.topic.firsts() : await this.locate(query.after)
+    const { place: from, found, times = 0 } = await this.#begin(query)
     const items: T[] = []
     let behind = from
     let looked = 0
-    for await (const { entry, behind: next } of this.read(from)) {
+    let isNew = found === undefined
+    for await (const { entry, behind: next, record } of this.read(from)) {
       if (entry !== undefined && keep(entry)) {
-        if (items.length === query.limit) return { items, next: vectorText(behind) }
+        if (items.length === query.limit) {
+          this.#remember(query, items, isNew ? times : times + 1)
+          return { items, next: vectorText(behind) }
+        }
         items.push(entry)
+        isNew ||= record !== undefined && found !== undefined && isBehind(record, found.record)
       }
       behind = next
       if (++looked >= ENTRIES_PER_PAGE_SCAN) return { items, next: vectorText(behind) }
     }
     return { items }
+  }
+
+  async #begin({ after, limit }: PageQuery): Promise<{ place: Vector; found?: Found; times?: number }> {
+    if (after === undefined) return { place: await this.topic.firsts() }
+    const vector = parseVector(after, this.topic.partitions)
+    if (vector) return { place: vector }
+    const times = this.#sentBack.get(`${limit} ${after}`) ?? 0
+    if (times >= SENT_BACK_TIMES)
+      throw new TributaryError(
+        'invalid_request',
+        `after: in the half minute before the id ${after} more came than ${limit}; go on by the cursor, next, or ask for more at once`,
+      )
+    const found = await this.#find(after)
+    return { place: await this.#placeOf(found), found, times }
+  }
+
+  /** (3) */
+  #remember({ limit }: PageQuery, items: readonly T[], times: number): void {
+    const last = items.at(-1)
+    if (last === undefined || times === 0) return
+    this.#sentBack.set(`${limit} ${last.id}`, times)
+    for (const oldest of this.#sentBack.keys()) {
+      if (this.#sentBack.size <= REMEMBERED_IDS) break
+      this.#sentBack.delete(oldest)
+    }
   }
 
   /** Everything behind a place that is there now (1); the last one told is behind all of it. */
@@ -79,7 +118,7 @@ export class TopicStream<T> {
       if (!first) break
       const record = first.take()
       at[record.partition] = record.offset + 1
-      yield { entry: this.#form.entryOf(record), behind: [...at] }
+      yield { entry: this.#form.entryOf(record), behind: [...at], record }
     }
     yield { entry: undefined, behind: at.map((next, p) => Math.max(next, must(ends[p], 'an end per partition'))) }
   }
@@ -97,9 +136,12 @@ export class TopicStream<T> {
 
   /** The place behind a cursor's or an id's text (2). */
   async locate(text: string): Promise<Vector> {
+    return parseVector(text, this.topic.partitions) ?? this.#placeOf(await this.#find(text))
+  }
+
+  /** Some record with an id. */
+  async #find(text: string): Promise<Found> {
     const { partitions } = this.topic
-    const vector = parseVector(text, partitions)
-    if (vector) return vector
     const id = parseId(text)
     if (!id) throw notAPlace(text)
     const [firsts, ends] = await Promise.all([this.topic.firsts(), this.topic.ends()])
@@ -107,7 +149,7 @@ export class TopicStream<T> {
     const searches = Array.from({ length: partitions }, (_, partition) => this.#search({ partition, ...id, ...range(partition) }))
     const found = (await Promise.all(searches)).find((f) => f !== undefined)
     if (!found) throw new TributaryError('not_found', `after: the id ${text} is not in this stream, or no longer kept`)
-    return this.#placeOf(found)
+    return found
   }
 
   /**
@@ -164,6 +206,10 @@ export class TopicStream<T> {
     return at
   }
 }
+
+/** True when it came after the other, for all that can be told. */
+const isBehind = (record: TopicRecord, other: TopicRecord): boolean =>
+  record.stamp > other.stamp || (record.partition === other.partition && record.offset > other.offset)
 
 /** True when a seq is not where it would have to be. */
 const passesOver = (ofOrigin: readonly TopicRecord[], seq: number): boolean =>

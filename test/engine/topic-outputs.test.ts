@@ -195,6 +195,31 @@ describe('pages', () => {
     expect(repeated / looked.length).toBeLessThan(75)
   })
 
+  test('that can hold nothing but what came shortly before an id lead on by their cursor; who goes on by ids is told so', async () => {
+    const cluster = new Cluster()
+    await cluster.fill(100)
+    const page = (after: string) => cluster.outputs.transitionsPage({ after, limit: 7 })
+    const all = (await cluster.rest(undefined)).map((t) => t.id)
+    const id = must(all[150], 'there are more')
+    const first = await page(id)
+    expect(first.items.every((t) => all.indexOf(t.id) < 150)).toBe(true)
+    let asked = 0
+    const byIds = async (): Promise<void> => {
+      for (let after = id; asked < 1000; asked++) after = must((await page(after)).items.at(-1), 'there is always something').id
+    }
+    await expect(byIds()).rejects.toMatchObject({ code: 'invalid_request', message: expect.stringContaining('next') })
+    expect(asked).toBeLessThan(100)
+    // By its cursor all is had that came later, and larger pages go on by ids as well.
+    const later = new Set((await cluster.rest(must(first.next, 'there is more'))).map((t) => t.id))
+    expect(all.slice(151).filter((other) => !later.has(other))).toEqual([])
+    for (let after = id, pages = 0; ; pages++) {
+      const { items, next } = await cluster.outputs.transitionsPage({ after, limit: 200 })
+      if (next === undefined) break
+      expect(pages).toBeLessThan(5)
+      after = must(items.at(-1), 'a full page').id
+    }
+  })
+
   test('an old id is found with few reads', async () => {
     const cluster = new Cluster()
     await cluster.fill(2000)

@@ -56,7 +56,10 @@ export class Links {
         const { partition, stream, payload, lastSeq } = message
         this.#ports.outputs.take(stream, partition, payload, lastSeq).then(
           () => this.#hostOf(partition).post({ t: 'relayed', partition, stream, seq: lastSeq }),
-          (error: Error) => this.#ports.fatal(error),
+          (error: Error) => {
+            // What is not confirmed when the outputs close is said again after the next start.
+            if (!(error instanceof TributaryError && error.code === 'shutting_down')) this.#ports.fatal(error)
+          },
         )
         return
       }

@@ -14,6 +14,8 @@ export interface Secured {
   readonly admin: Account
   /** May do nothing. */
   readonly nobody: Account
+  /** May do what a test grants it. */
+  readonly granted: Account
 }
 
 export interface Account {
@@ -23,6 +25,7 @@ export interface Account {
 
 const ADMIN: Account = { username: 'admin', password: 'admin-secret' }
 const NOBODY: Account = { username: 'nobody', password: 'nobody-secret' }
+const GRANTED: Account = { username: 'granted', password: 'granted-secret' }
 const STORE_PASSWORD = 'local-only'
 
 export interface SecuredSettings {
@@ -36,9 +39,9 @@ export function securedSettings(directory: string, ports: { sasl: number; tls: n
   const { store, authority } = certificate(directory)
   const sasl = `127.0.0.1:${ports.sasl}`
   const tls = `127.0.0.1:${ports.tls}`
-  const accounts = [ADMIN, NOBODY].map((a) => `user_${a.username}="${a.password}"`).join(' ')
+  const accounts = [ADMIN, NOBODY, GRANTED].map((a) => `user_${a.username}="${a.password}"`).join(' ')
   return {
-    told: { sasl, tls, authority, admin: ADMIN, nobody: NOBODY },
+    told: { sasl, tls, authority, admin: ADMIN, nobody: NOBODY, granted: GRANTED },
     listeners: `,SASL://${sasl},TLS://${tls}`,
     protocols: ',SASL:SASL_PLAINTEXT,TLS:SSL',
     lines: [

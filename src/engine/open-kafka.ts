@@ -204,6 +204,7 @@ class Group {
   readonly #options: KafkaOptions
   /** By partition, the host to which it comes. */
   readonly #links = new Map<number, HostLink>()
+  readonly #troubles: Troubles
   #leaving: Promise<void> | undefined
   #membership: KafkaMembership | undefined
   #isLooking = false
@@ -211,6 +212,7 @@ class Group {
 
   constructor(options: KafkaOptions) {
     this.#options = options
+    this.#troubles = new Troubles(options.alarm)
   }
 
   runOn(link: HostLink): void {
@@ -232,6 +234,7 @@ class Group {
         revoked,
         lost: revoked,
         failed: (error: TributaryError) => fatal(error),
+        troubled: ({ message }) => this.#troubles.tell(message),
       },
     })
     this.#membership = membership

@@ -17,6 +17,8 @@ interface ClientError {
   readonly code?: unknown
   readonly originalError?: unknown
   readonly errors?: readonly unknown[]
+  /** Of a deletion: what each partition answered. */
+  readonly partitions?: readonly { readonly error?: unknown }[]
 }
 
 const LOGIN = ['KafkaJSSASLAuthenticationError', 'SASL_AUTHENTICATION_FAILED', 'UNSUPPORTED_SASL_MECHANISM', 'ILLEGAL_SASL_STATE']
@@ -100,9 +102,9 @@ const PASSING = new Set([
 function* chain(error: unknown): Generator<Told> {
   let at: unknown = error
   for (let depth = 0; depth < 8 && at instanceof Error; depth++) {
-    const { type, code, cause, originalError, errors } = at as Error & ClientError
+    const { type, code, cause, originalError, errors, partitions } = at as Error & ClientError
     yield { name: at.name, message: at.message, type: text(type), code: text(code) }
-    at = cause ?? originalError ?? errors?.[0]
+    at = cause ?? originalError ?? errors?.[0] ?? partitions?.[0]?.error
   }
 }
 

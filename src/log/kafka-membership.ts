@@ -25,6 +25,8 @@ export interface MembershipListener {
   lost(partitions: readonly number[]): void
   /** Trying again can't help: a right or a login is missing. */
   failed(error: TributaryError): void
+  /** It does not become a member, and goes on trying. */
+  troubled?(error: Error): void
 }
 
 export interface MembershipOptions {
@@ -51,6 +53,8 @@ const HEARTBEAT_MS = 500
 /** The client's loop turns over at least so often, and notices then that the group changes. */
 const TURN_MS = 250
 const RETRY_MS = 500
+/** Tries in a row that are nothing to speak of: a cluster that starts has no coordinator yet. */
+const QUIET_TRIES = 2
 /** Partition p of all of them moves as one; their numbers of partitions were checked at start. */
 const TOPICS: readonly TopicKind[] = ['events', 'exchange', 'journal']
 const ASSIGNER = 'tributary-sticky'
@@ -70,6 +74,8 @@ export class KafkaMembership {
   #owned: readonly number[] = []
   #heardMs = Number.NEGATIVE_INFINITY
   #isClosed = false
+  /** Tries in a row that failed. */
+  #tries = 0
   #cancel: () => void = () => {}
 
   constructor(options: MembershipOptions) {
@@ -191,6 +197,7 @@ export class KafkaMembership {
     // Another name: this member was evicted in between, and others may have owned what it had (3).
     if (joined.memberId !== this.#memberId) this.#lose()
     this.#memberId = joined.memberId
+    this.#tries = 0
     this.#assignment = assignment
     this.#heardMs = Math.max(this.#heardMs, this.#options.clock.monotonicMs() - joined.duration)
     this.#own(assignment)
@@ -235,9 +242,17 @@ export class KafkaMembership {
       this.#options.listener.failed(kafkaError(error, 'membership'))
       return
     }
+    if (++this.#tries > QUIET_TRIES) this.#options.listener.troubled?.(this.#trouble(error))
     this.#options.clock.after(RETRY_MS, () => {
       if (!this.#isClosed) this.#begin().catch((failure: TributaryError) => this.#again(failure))
     })
+  }
+
+  /** The client says that it finds no coordinator where the brokers say that the account may not use the group. */
+  #trouble(error: unknown): Error {
+    const { prefix } = this.#options.settings
+    const { message } = kafkaError(error, `joining ${prefix}.members`)
+    return new Error(`${message}; is there a coordinator, and may the account read the group?`, { cause: error })
   }
 
   /** A session without a heartbeat: the brokers give this member up about now. */

@@ -64,3 +64,26 @@ test.each([1, 2])('such an event counts when it arrives, at the instant of its a
   expect(h.stopped).toEqual([])
   await h.engine.close()
 })
+
+test.each([1, 2])('two who become one in a partition where nothing has happened for long do so now (%i hosts)', async (hosts) => {
+  const h = await opened(hosts)
+  const email = valueAt('email', 1)
+  await h.send({ type: 'identify', traits: { email }, messageId: 'other' })
+  await h.send({ type: 'track', event: 'Order', anonymousId, messageId: 'order-0' })
+  await h.send({ type: 'track', event: 'Order', anonymousId, messageId: 'order-1' })
+  await h.run(100)
+  h.clock.advance(2 * HOUR)
+  await h.run(20)
+  h.clock.advance(5 * HOUR)
+  await h.run(20)
+  const at = h.clock.now()
+  // It is the address's partition that gets the message; both roots are elsewhere.
+  await h.send({ type: 'identify', anonymousId, traits: { email }, messageId: 'both' })
+  await settled(h)
+  expect((await h.engine.merges({ limit: 10 })).items.map((m) => new Date(m.at).getTime())).toEqual([at])
+  const audit = await h.engine.profileAudit({ namespace: 'user_id', value: userId }, { limit: 100 })
+  const merged = audit?.items.filter((entry) => entry.messageId === 'both') ?? []
+  expect(merged.map((entry) => [entry.action, new Date(entry.at).getTime()])).toEqual(merged.map(({ action }) => [action, at]))
+  expect(merged.length).toBeGreaterThan(0)
+  await h.engine.close()
+})

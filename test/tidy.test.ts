@@ -25,6 +25,7 @@ type Rule =
 /** What is allowed nevertheless, each with its reason. An entry that nothing needs any more fails the test. */
 const EXCEPTIONS: readonly { readonly path: string; readonly rule: Rule; readonly why: string }[] = [
   { path: 'src/core/clock.ts', rule: 'clock', why: 'the one place that reads the clock and arms timers' },
+  { path: 'src/intake/sources/take.ts', rule: 'clock', why: 'ends a turn with setImmediate, which reads no clock' },
   { path: 'src/engine/open.ts', rule: 'clock', why: 'ends a turn with setImmediate, which reads no clock' },
   { path: 'src/engine/turns.ts', rule: 'clock', why: 'ends a turn with setImmediate, which reads no clock' },
   { path: 'src/log/kafka-reader.ts', rule: 'clock', why: 'ends a turn with setImmediate, which reads no clock' },

@@ -1,26 +1,12 @@
 // The log on Kafka while its broker is killed, started again, or stands still: a broker of this file's own, as a process.
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type Broker, KAFKA_CACHE, startBroker, stopBroker } from '../../scripts/kafka-broker.ts'
+import { expect, test } from 'vitest'
 import type { KafkaLog } from '../../src/log/kafka-log.ts'
 import { ALL } from '../log/partition-conformance.ts'
-import { freshSettings, openedLog, until } from './world.ts'
+import { ownBroker } from './own-broker.ts'
+import { openedLog, until } from './world.ts'
 
 const PARTITIONS = 3
-let directory: string
-let broker: Broker
-const start = (): Promise<Broker> => startBroker({ directory, jars: join(KAFKA_CACHE, 'libs'), port: 0, say: () => undefined })
-
-beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'kafka-'))
-  broker = await start()
-}, 90_000)
-afterAll(async () => {
-  await stopBroker(directory, 'SIGKILL')
-  await rm(directory, { recursive: true })
-}, 60_000)
+const broker = ownBroker()
 
 /** Appends numbered records to one partition, one behind the other, until told to stop; tells what became of each. */
 function appendNumbers(log: KafkaLog, partition: number) {
@@ -63,7 +49,7 @@ async function numbersIn(log: KafkaLog, partition: number): Promise<number[]> {
 test('through a kill -9 of the broker nothing is lost, doubled or out of order, and readers go on by themselves', {
   timeout: 90_000,
 }, async () => {
-  const log = await openedLog({ settings: freshSettings(broker.brokers), kind: 'events', partitions: PARTITIONS, giveUpMs: 60_000 })
+  const log = await openedLog({ settings: broker.settings(), kind: 'events', partitions: PARTITIONS, giveUpMs: 60_000 })
   const appending = Array.from({ length: PARTITIONS }, (_, p) => appendNumbers(log, p))
   const seen: number[] = []
   let isReading = true
@@ -75,9 +61,9 @@ test('through a kill -9 of the broker nothing is lost, doubled or out of order, 
     }
   })()
   await until(() => appending.every((a) => a.outcomes.length > 50))
-  await stopBroker(directory, 'SIGKILL')
+  await broker.kill()
   const atKill = appending.map((a) => a.outcomes.length)
-  broker = await start()
+  await broker.restart()
   await until(() => appending.every((a, p) => a.outcomes.length > (atKill[p] ?? 0) + 50))
   const outcomes = await Promise.all(appending.map((a) => a.stop()))
   for (const [p, list] of outcomes.entries()) {
@@ -95,7 +81,7 @@ test('what was given up while the broker stood still is in doubt; what was ackno
   timeout: 90_000,
 }, async () => {
   const log = await openedLog({
-    settings: freshSettings(broker.brokers),
+    settings: broker.settings(),
     kind: 'events',
     partitions: PARTITIONS,
     giveUpMs: 500,
@@ -105,10 +91,10 @@ test('what was given up while the broker stood still is in doubt; what was ackno
   for (let round = 0; round < 2; round++) {
     const before = appending.map((a) => a.outcomes.length)
     await until(() => appending.every((a, p) => a.outcomes.length > (before[p] ?? 0) + 20))
-    process.kill(broker.pid, 'SIGSTOP')
+    broker.standStill()
     const isDoubted = (p: number): boolean => appending[p]?.outcomes.slice(before[p]).includes('in doubt') === true
     await until(() => [0, 1, 2].every(isDoubted))
-    process.kill(broker.pid, 'SIGCONT')
+    broker.goOn()
   }
   await until(() => appending.every((a) => a.outcomes.slice(-20).every((o) => o === 'acknowledged')))
   for (const [p, a] of appending.entries()) {

@@ -105,12 +105,13 @@ export const PLANTED_IN_ONE: readonly Planted[] = [
     seeds: 20,
     plant: () =>
       replace(
-        Apply.prototype,
+        Executor.prototype,
         'absorb',
         (real) =>
-          function (this: Apply, p, handed, cause) {
-            real.call(this, p, handed, cause)
-            return real.call(this, p, handed, cause)
+          function (this: Executor, root, from, cause) {
+            real.call(this, root, from, cause)
+            // Decoded anew: the first one has become a part of the profile.
+            real.call(this, root, { ...from, state: Buffer.from(from.state) }, cause)
           },
       ),
   },

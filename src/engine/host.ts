@@ -27,7 +27,8 @@ import type { Answer, Ends, Question } from './questions.ts'
 import { Release, type ReleaseOptions } from './release.ts'
 import type { Restore } from './restoring.ts'
 import type { Shared } from './shared.ts'
-import { Task, type TaskHost } from './task.ts'
+import { Task } from './task.ts'
+import type { TaskHost } from './task-host.ts'
 import { Watches } from './watches.ts'
 
 export type ToHost =

@@ -12,18 +12,17 @@
 // 4. The store follows the journal: rows wait in memory and are applied in stretches; execution waits when they pile up.
 import { InvariantError, invariant, must } from '../core/assert.ts'
 import { Writer } from '../core/bytes.ts'
-import type { Clock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { ProfileKey } from '../core/identifier.ts'
 import { decodeMessage } from '../identity/codec.ts'
-import type { CauseRef, IdentityMessage } from '../identity/messages.ts'
+import type { IdentityMessage } from '../identity/messages.ts'
 import type { PartitionReader } from '../log/log.ts'
 import type { PendingRows } from '../state/pending.ts'
 import { RowBlock } from '../state/row-block.ts'
 import { disagreement, type OutputEnds } from './agreement.ts'
 import { Awaiting } from './awaiting.ts'
 import { Batch, type Sent } from './batch.ts'
-import { causesOfAll, type Openness, openness } from './causes.ts'
+import type { Openness } from './causes.ts'
 import { type CommitRows, encodeBatch } from './commit.ts'
 import type { TaskLimits } from './config.ts'
 import { DeadRows } from './dead-rows.ts'
@@ -33,41 +32,24 @@ import { Gather } from './gather.ts'
 import { positionOf } from './inputs.ts'
 import { encodeCommit } from './journal.ts'
 import { OwnedGate, type TaskJournal } from './journal-port.ts'
+import { KeptOpen } from './kept-open.ts'
 import { Memory } from './memory.ts'
 import { Origins } from './origins.ts'
 import type { OutboxStream } from './outbox.ts'
 import { Prefetch } from './prefetch.ts'
-import { NEVER, Profile } from './profile.ts'
-import { publicIdText } from './public-id.ts'
+import { Profile } from './profile.ts'
 import { Relay } from './relay.ts'
 import { Rewrite } from './rewrite.ts'
+import { setAside } from './set-aside.ts'
+import { StoreBehind } from './store-behind.ts'
+import { type Taken, TakenMarks } from './taken-marks.ts'
+import type { TaskHost } from './task-host.ts'
 import { busyRoots, readAllSizes, readOrigins, readState, unconfirmedOf, unrelayedOf } from './task-rows.ts'
 import { copyTaskState, emptyTaskState, type TaskState } from './task-state.ts'
 import type { TaskView } from './task-view.ts'
 import { Timers } from './timers.ts'
 
 export type TaskPhase = 'opening' | 'running' | 'stopping' | 'closed' | 'stopped'
-
-/** What the host does for its tasks. */
-export interface TaskHost {
-  readonly clock: Clock
-  /** How far `now` may follow the clock with inputs drained: never past an unfinished acceptance anywhere in the process. */
-  allowedNow(): number
-  relay(partition: number, stream: OutboxStream, payload: Buffer, lastSeq: number): void
-  exchange(origin: number, sent: Sent): void
-  /** Tells the origin that everything up to `seq` is durable here. */
-  confirm(origin: number, target: number, seq: number): void
-  committed(partition: number, input: number, stamp: number): void
-  /** Is told, before anything else follows from it, of exchange messages that a durable commit has taken in. */
-  tookIn(messages: readonly IdentityMessage[]): void
-  /** The task has nothing to do until it is woken. */
-  idle(partition: number): void
-  stopped(partition: number, reason: Error): void
-  /** The turn at hand is used up. */
-  isSpent(): boolean
-  /** Lets other tasks and reads run; `since` is when the batch was begun. */
-  pause(since: number): Promise<void>
-}
 
 export interface TaskOptions {
   readonly partition: number
@@ -137,17 +119,11 @@ export class Task implements TaskView {
   #isEncoding = false
   readonly #deadRows: DeadRows
   readonly #rewrite: Rewrite | undefined
-  /** Where the next replay may begin once the store has caught up. */
-  #lastPosition = -1
-  #applying: Promise<void> | undefined
-  readonly #confirmed: number[]
-  /** Per origin: what has been confirmed or may be. */
-  readonly #durableMarks: number[]
+  readonly #store: StoreBehind
+  readonly #taken: TakenMarks
   #committedInput = 0
   readonly #awaiting = new Awaiting()
-  #oldestOpen = Number.POSITIVE_INFINITY
-  /** By commit number, until it is durable: what roots kept open before its batch, which may have closed it in memory only. */
-  readonly #openBefore = new Map<number, CauseRef[]>()
+  readonly #open = new KeptOpen()
   #wake: (() => void) | undefined
   #awake = false
   /** When the batch at hand was begun. */
@@ -168,8 +144,7 @@ export class Task implements TaskView {
     this.rows = options.rows
     this.#state = emptyTaskState(options.limits.partitions)
     this.#deadRows = new DeadRows(options.limits.partitions)
-    this.#confirmed = new Array(options.limits.partitions).fill(0)
-    this.#durableMarks = [...this.#confirmed]
+    this.#taken = new TakenMarks(options.limits.partitions)
     this.#surroundings = {
       partition: this.partition,
       limits: this.limits,
@@ -192,6 +167,14 @@ export class Task implements TaskView {
     this.#gate = new OwnedGate(options.journal)
     const failed = (error: Error): void => this.#stop(error)
     this.#rewrite = options.journal.isRewritten ? new Rewrite({ rows: this.rows, pause: () => this.breathe(), failed }) : undefined
+    this.#store = new StoreBehind({
+      rows: this.rows,
+      monotonicMs: () => this.#host.clock.monotonicMs(),
+      isDead: (key) => this.#deadRows.isDead(key, this.#state.acked),
+      begins: () => this.#rewrite?.applying(),
+      applied: () => this.wake(),
+      failed,
+    })
   }
 
   get state(): Readonly<TaskState> {
@@ -205,16 +188,16 @@ export class Task implements TaskView {
     invariant(this.phase === 'opening', 'a task is opened once')
     const stored = await readState(this.rows, this.limits.partitions)
     // Wherever the store is brought to, that is a commit's position (journal-claimed.ts 2).
-    this.#lastPosition = this.rows.appliedPosition()
+    this.#store.reached(this.rows.appliedPosition())
     const claim = await this.#options.journal.open({
-      from: this.#lastPosition + 1,
+      from: this.#store.position + 1,
       claim: stored.claim,
       n: stored.n,
       isBlank: this.rows.isBlank,
       visit: (commit, position) => {
         this.rows.commit(position, commit.rows, commit.deletedRanges)
         this.#rewrite?.reached(position, commit)
-        this.#lastPosition = position
+        this.#store.reached(position)
         return this.rows.isFull ? this.rows.apply(position) : undefined
       },
       lost: (error) => this.#stop(error),
@@ -298,7 +281,7 @@ export class Task implements TaskView {
     if (this.phase === 'stopped') return
     invariant(this.phase === 'opening', 'a task is started once, after opening')
     this.phase = 'running'
-    this.#confirm(this.#takenMarks())
+    this.#confirm(this.#taken.take(this.#state.marks))
     this.#loop = this.#run().catch((error: Error) => {
       if (error instanceof TributaryError && error.code === 'data_corrupt') this.#doubt(error)
       else this.#stop(error)
@@ -338,7 +321,7 @@ export class Task implements TaskView {
         await this.#inFlight.done
         continue
       }
-      if (this.rows.shouldApply(this.#host.clock.monotonicMs())) this.#startApply()
+      this.#store.applyIfDue()
       this.#host.idle(this.partition)
       if (!this.#awake) await this.#sleep()
     }
@@ -355,8 +338,8 @@ export class Task implements TaskView {
   async #step(): Promise<void> {
     this.#began = this.#host.clock.monotonicMs()
     await this.breathe()
-    while (this.rows.isFull) {
-      await (this.#applying ?? this.#startApply())
+    for (let room = this.#store.room(); room; room = this.#store.room()) {
+      await room
       // The store has failed: it will be full for ever.
       if (this.phase === 'stopped') return
     }
@@ -386,7 +369,7 @@ export class Task implements TaskView {
   async #execute(limit = Number.POSITIVE_INFINITY): Promise<{ wanted?: ReturnType<Executor['execute']>; failed?: Error }> {
     const s = this.#surroundings
     const undo = copyTaskState(this.#state)
-    if (this.busy.size > 0) this.#openBefore.set(this.#state.n + 1, causesOfAll(this.busy.values()))
+    this.#open.begins(this.#state.n + 1, this.busy)
     let done = 0
     if (s.batch.isEmpty) s.batch = new Batch(this.#rowsAtHand, s.batch.withTimeline)
     this.memory.renew()
@@ -420,7 +403,7 @@ export class Task implements TaskView {
     const s = this.#surroundings
     const batch = s.batch
     if (batch.isEmpty) {
-      this.#openBefore.delete(this.#state.n + 1)
+      this.#open.ended(this.#state.n + 1)
       return
     }
     this.#state.n++
@@ -447,7 +430,7 @@ export class Task implements TaskView {
     const payload = this.#encode(commit)
     const { claim, n } = this.#state
     const counts = this.#options.journal.commit(payload, this.#rewrite?.start)
-    const taken = this.#takenMarks()
+    const taken = this.#taken.take(this.#state.marks)
     const stamp = s.lastStamp
     const oldest = batch.oldestStamp
     const isOpen = batch.sent.length > 0 || this.busy.size > 0
@@ -456,43 +439,30 @@ export class Task implements TaskView {
     const watermarks = { relayed: { ...this.#state.relayed }, firedThrough: this.#state.firedThrough }
     this.#count(batch, payload.length)
     const done = counts.then((position) => {
-      this.#lastPosition = position
+      this.#store.reached(position)
       this.rows.commit(position, commit.rows, commit.deletedRanges)
       this.#rewrite?.committed(position, { claim, n })
       this.#durableN = n
       this.#deadRows.durable = watermarks
       this.#inFlight = undefined
-      this.#openBefore.delete(n)
+      this.#open.ended(n)
       this.#awaiting.reached(n)
       if (batch.taken.length > 0) this.#host.tookIn(batch.taken)
       this.timers.committed(n)
       this.#relay.commit(commit.blocks, batch.sent, seqs)
       this.#confirm(taken)
       this.#committedInput = input
-      if (isOpen) this.#oldestOpen = Math.min(this.#oldestOpen, oldest)
+      if (isOpen) this.#open.stays(oldest)
       this.#host.committed(this.partition, input, stamp)
-      if (!this.#applying && this.rows.shouldApply(this.#host.clock.monotonicMs())) this.#startApply()
+      this.#store.applyIfDue()
     })
     this.#inFlight = { n, done }
     done.catch((error: Error) => this.#stop(error))
   }
 
-  /** Marks that moved since the last commit: what to confirm to their origins. */
-  #takenMarks(): [number, number][] {
-    const taken: [number, number][] = []
-    for (const [origin, mark] of this.#state.marks.entries()) {
-      if (mark === this.#confirmed[origin]) continue
-      this.#confirmed[origin] = mark
-      taken.push([origin, mark])
-    }
-    return taken
-  }
-
-  #confirm(taken: readonly (readonly [origin: number, mark: number])[]): void {
-    for (const [origin, mark] of taken) {
-      this.#durableMarks[origin] = mark
-      this.#gate.pass(() => this.#host.confirm(origin, this.partition, mark))
-    }
+  #confirm(taken: Taken): void {
+    this.#taken.reached(taken)
+    for (const [origin, mark] of taken) this.#gate.pass(() => this.#host.confirm(origin, this.partition, mark))
   }
 
   breathe(): Promise<void> | undefined {
@@ -534,24 +504,6 @@ export class Task implements TaskView {
     }
   }
 
-  // ---- the store behind the journal (4)
-
-  #startApply(): Promise<void> {
-    if (!this.#applying) this.#rewrite?.applying()
-    this.#applying ??= this.rows
-      .apply(this.#lastPosition, (key) => this.#deadRows.isDead(key, this.#state.acked))
-      .then(
-        () => {
-          this.#applying = undefined
-          this.wake()
-        },
-        (error: Error) => {
-          this.#stop(error)
-        },
-      )
-    return this.#applying
-  }
-
   /** Makes the journal before some position unnecessary; returns that position. */
   async barrier(): Promise<number> {
     // Nobody knows yet which of them is wrong: nothing may go.
@@ -577,7 +529,8 @@ export class Task implements TaskView {
         if (this.#executor.apply_.refuse(result.failed)) continue
         const thrower = must(this.#queue.shift(), 'the thrower heads the queue')
         if ('key' in thrower) await this.#prefetch.rows([thrower.key])
-        this.#setAside(thrower, result.failed ?? error)
+        const touch = (p: Profile): void => this.#executor.apply_.touch(p)
+        setAside(thrower, result.failed ?? error, { batch: s.batch, state: this.#state, memory: this.memory, touch })
       }
       await this.#commit()
       await this.#inFlight?.done
@@ -596,27 +549,6 @@ export class Task implements TaskView {
     await readOrigins(this.rows, this.#surroundings.origins)
     await this.#readBusy()
     this.#beginExecutor()
-  }
-
-  #setAside(input: Input, error: Error): void {
-    const s = this.#surroundings
-    if (input.kind === 'exchange' || input.kind === 'clock' || input.kind === 'definitions' || input.kind === 'swept') throw error
-    const reason = `${error.name}: ${error.message}`
-    s.batch.inputs++
-    if (input.kind === 'event' || input.kind === 'unreadable') {
-      s.state.input = input.next
-      const message = input.kind === 'event' ? { messageId: input.event.record.messageId, event: input.event.record.name } : undefined
-      s.batch.deadLetters.add({ code: 'execution_failed', reason, at: s.state.now, message })
-    } else {
-      const row = this.memory.row(input.key)
-      const message = row instanceof Profile && row.segments ? { profile: publicIdText(row.publicId) } : undefined
-      s.batch.deadLetters.add({ code: 'execution_failed', reason: `${input.kind} of a profile: ${reason}`, at: s.state.now, message })
-      // Whatever touches the profile next arms it again.
-      if (input.kind === 'timer' && row instanceof Profile && row.armedAt === input.due) {
-        row.armedAt = NEVER
-        this.#executor.apply_.touch(row)
-      }
-    }
   }
 
   /** It can't be opened, or can't go on, for a reason outside it. */
@@ -661,7 +593,7 @@ export class Task implements TaskView {
 
   /** Up to where the messages of an origin are durable here. */
   durableMark(origin: number): number {
-    return this.#durableMarks[origin] ?? 0
+    return this.#taken.durable(origin)
   }
 
   /** What has left for other partitions and is not confirmed. */
@@ -694,16 +626,16 @@ export class Task implements TaskView {
   }
 
   openness(): Openness {
-    return openness([...this.#unconfirmed, ...this.#relay.unconfirmed()], this.busy.values(), this.#openBefore.values())
+    return this.#open.of([...this.#unconfirmed, ...this.#relay.unconfirmed()], this.busy.values())
   }
 
   /** No acceptance stamp that this partition keeps open is older; exact after `refreshOpen`. */
   get oldestOpen(): number {
-    return this.#oldestOpen
+    return this.#open.oldestStamp
   }
 
   refreshOpen(): void {
-    this.#oldestOpen = this.openness().oldestStamp
+    this.#open.refresh(this.openness())
   }
 
   /** True when there is nothing left to do without new input or the passing of time. */
@@ -736,7 +668,7 @@ export class Task implements TaskView {
   }
 
   get journalEnd(): number {
-    return this.#lastPosition + 1
+    return this.#store.position + 1
   }
 
   /** The journal before this is not needed by anybody. */
@@ -759,9 +691,9 @@ export class Task implements TaskView {
     this.wake()
     await this.#loop
     await this.#rewrite?.close()
-    await this.#applying
+    await this.#store.settled()
     if (this.phase === 'stopping') {
-      await this.rows.apply(this.#lastPosition, (key) => this.#deadRows.isDead(key, this.#state.acked))
+      await this.#store.catchUp()
       this.phase = 'closed'
     }
     await this.#options.journal.close()

@@ -12,7 +12,7 @@ const RETRY_MS = 100
 
 export interface DeploymentOptions {
   /** Absent: each server stands alone, on files. */
-  readonly kafka?: { readonly brokers: string; readonly prefix: string; readonly outputs?: object }
+  readonly kafka?: { readonly brokers: string; readonly prefix: string; readonly outputs?: object; readonly deleteEveryMs?: number }
   readonly partitions: number
   readonly flags?: readonly string[]
   readonly standby?: boolean

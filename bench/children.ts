@@ -16,3 +16,12 @@ export function inProcess<Task extends object, Result>(script: string, task: Tas
     child.send(task)
   })
 }
+
+/** The other side of it: does what it is told, answers, and ends. */
+export function answerParent<Task, Result>(run: (task: Task) => Promise<Result>): void {
+  // Whoever wanted the result may be gone.
+  process.once('disconnect', () => process.exit())
+  process.once('message', (task: Task) => {
+    run(task).then((result) => process.send?.(result, undefined, undefined, () => process.exit()))
+  })
+}

@@ -9,6 +9,7 @@ import { KafkaAppender } from '../src/log/kafka-appender.ts'
 import { type Fetched, KafkaLink, withAdmin } from '../src/log/kafka-client.ts'
 import { partitionOfKey } from '../src/log/kafka-partitioner.ts'
 import type { KafkaSettings } from '../src/log/kafka-settings.ts'
+import type { Leavings } from './leavings.ts'
 import { type Usage, usageOf } from './server.ts'
 
 const GIVE_UP_MS = 60_000
@@ -33,8 +34,12 @@ export class BenchBroker {
     this.brokers = brokers
   }
 
-  static async start(say: (line: string) => void): Promise<BenchBroker> {
+  static async start(say: (line: string) => void, leavings: Leavings): Promise<BenchBroker> {
     const directory = mkdtempSync(join(tmpdir(), 'tributary-kafka-'))
+    leavings.add(async () => {
+      await stopBroker(directory)
+      rmSync(directory, { recursive: true, force: true })
+    })
     const { pid, brokers } = await startBroker({ directory, jars: join(KAFKA_CACHE, 'libs'), port: 0, isMeasured: true, say })
     return new BenchBroker(directory, pid, brokers)
   }
@@ -66,11 +71,6 @@ export class BenchBroker {
     await withAdmin(this.settings('bench'), systemClock, async (admin) => {
       await admin.createTopics({ topics: [{ topic, numPartitions: partitions, replicationFactor: 1 }], waitForLeaders: true })
     })
-  }
-
-  async stop(): Promise<void> {
-    await stopBroker(this.#directory)
-    rmSync(this.#directory, { recursive: true, force: true })
   }
 }
 

@@ -34,6 +34,8 @@ export class KafkaDeployment {
   /** The users' topic, where there is one. */
   readonly source: string
   readonly #running = new Map<string, ServerProcess>()
+  readonly #starting = new Set<Promise<ServerProcess>>()
+  #isStopped = false
 
   constructor(options: DeploymentOptions) {
     this.options = options
@@ -50,7 +52,13 @@ export class KafkaDeployment {
   }
 
   /** Resolves once it listens. */
-  async begin({ name, isStandby = false, hasSource = false }: ProcessOptions): Promise<ServerProcess> {
+  begin(options: ProcessOptions): Promise<ServerProcess> {
+    const starting = this.#begin(options)
+    this.#starting.add(starting)
+    return starting.finally(() => this.#starting.delete(starting))
+  }
+
+  async #begin({ name, isStandby = false, hasSource = false }: ProcessOptions): Promise<ServerProcess> {
     const { brokers, prefix, partitions, sessionMs, isEmbedded = false } = this.options
     const kafka = ['--kafka.brokers', `[${brokers}]`, '--kafka.prefix', prefix, '--kafka.session-timeout-ms', String(sessionMs)]
     const source = { name: 'bench', topics: [this.source], brokers: [brokers], from: 'earliest' }
@@ -62,6 +70,7 @@ export class KafkaDeployment {
     ]
     const server = await startServer({ dataDir: this.directoryOf(name), partitions, hosts: 1, more })
     this.#running.set(name, server)
+    if (this.#isStopped) throw new Error('the deployment is stopped')
     return server
   }
 
@@ -97,6 +106,8 @@ export class KafkaDeployment {
   }
 
   async stop(): Promise<void> {
+    this.#isStopped = true
+    await Promise.allSettled(this.#starting)
     for (const name of [...this.#running.keys()]) await this.end(name)
   }
 }

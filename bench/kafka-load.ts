@@ -4,74 +4,28 @@
 // It is told what to do by one message, and answers with one.
 import { closeSync, openSync, readSync } from 'node:fs'
 import { must } from '../src/core/assert.ts'
+import { answerParent } from './children.ts'
 import { followTopic, TopicWriter } from './kafka-cluster.ts'
 import { Latencies, onSchedule, type Percentiles, wallMs } from './latency.ts'
+import { type Schedule, type TransitionFigures, TransitionLatencies } from './transition-latencies.ts'
 
-export interface TopicLoad {
+export interface TopicLoad extends Schedule {
   readonly brokers: string
   readonly source: string
   readonly transitions: string
   /** Messages, a line each; of each tick the bytes. */
   readonly file: string
   readonly lengths: readonly number[]
-  readonly startMs: number
-  readonly everyMs: number
-  /** Messages of one tick. */
-  readonly batch: number
-  /** Ticks that don't count. */
-  readonly warmTicks: number
-  /** What the message ids of this load have before their number. */
-  readonly tag: string
   /** How long after the last tick to go on reading. */
   readonly listenMs: number
 }
 
-export interface TopicLoadResult {
+export interface TopicLoadResult extends TransitionFigures {
   readonly sent: number
-  /** From the schedule to a transition that the event set off, in the reader's hands. */
-  readonly transitions: Percentiles
-  /** From the instant at which time moved somebody to the news of it. */
-  readonly timers: Percentiles
   /** From the schedule until the broker has all records of a tick. */
   readonly appended: Percentiles
   readonly behind: Percentiles
-  readonly transitionsSeen: number
   readonly cpuUs: number
-}
-
-interface Seen {
-  readonly cause: string
-  readonly causeId?: string
-  readonly at: string
-}
-
-class Reader {
-  readonly transitions = new Latencies()
-  readonly timers = new Latencies()
-  seen = 0
-  readonly #load: TopicLoad
-  readonly #fromMs: number
-
-  constructor(load: TopicLoad) {
-    this.#load = load
-    this.#fromMs = load.startMs + load.warmTicks * load.everyMs
-  }
-
-  take(value: Buffer | null): void {
-    if (value === null) return
-    const now = wallMs()
-    const t = JSON.parse(value.toString()) as Seen
-    this.seen++
-    if (t.cause === 'timer') {
-      const at = Date.parse(t.at)
-      if (at >= this.#fromMs) this.timers.add(now - at)
-      return
-    }
-    const { tag, batch, startMs, everyMs, warmTicks } = this.#load
-    if (t.causeId?.slice(-12, -8) !== tag) return
-    const tick = Math.floor(Number.parseInt(t.causeId.slice(-8), 16) / batch)
-    if (tick >= warmTicks) this.transitions.add(now - (startMs + (tick + 1) * everyMs))
-  }
 }
 
 const MESSAGE_ID = /"messageId":"([^"]+)"/
@@ -79,8 +33,10 @@ const MESSAGE_ID = /"messageId":"([^"]+)"/
 async function run(load: TopicLoad): Promise<TopicLoadResult> {
   const { lengths, warmTicks } = load
   const settings = { brokers: [load.brokers], prefix: 'bench' }
-  const reader = new Reader(load)
-  const stop = await followTopic(settings, load.transitions, { take: (record) => reader.take(record.value) })
+  const seen = new TransitionLatencies(load)
+  const stop = await followTopic(settings, load.transitions, {
+    take: ({ value }) => value && seen.take(value.toString()),
+  })
   const writer = await TopicWriter.open(settings, load.source)
   const file = openSync(load.file, 'r')
   const [appended, behind] = [new Latencies(), new Latencies()]
@@ -105,19 +61,11 @@ async function run(load: TopicLoad): Promise<TopicLoadResult> {
   closeSync(file)
   return {
     sent,
-    transitions: reader.transitions.percentiles(),
-    timers: reader.timers.percentiles(),
+    ...seen.figures(),
     appended: appended.percentiles(),
     behind: behind.percentiles(),
-    transitionsSeen: reader.seen,
     cpuUs: user + system,
   }
 }
 
-if (import.meta.main) {
-  // Whoever wanted the result may be gone.
-  process.once('disconnect', () => process.exit())
-  process.once('message', (load: TopicLoad) => {
-    run(load).then((result) => process.send?.(result, undefined, undefined, () => process.exit()))
-  })
-}
+if (import.meta.main) answerParent(run)

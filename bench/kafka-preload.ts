@@ -27,7 +27,7 @@ const STEADY_FROM = 0.2
 /** Appends under way at most. */
 const FILL_CHUNK = 10_000
 
-export async function fill(settings: KafkaSettings, topic: string, lines: Iterable<string>): Promise<number> {
+async function fill(settings: KafkaSettings, topic: string, lines: Iterable<string>): Promise<number> {
   const writer = await TopicWriter.open(settings, topic)
   let bytes = 0
   let chunk: Promise<void>[] = []
@@ -51,11 +51,18 @@ interface Look {
   readonly broker: Usage
 }
 
-export async function preload({ broker, deployment, say }: Bench, o: PreloadSetup): Promise<Result> {
-  const { prefix, isEmbedded = false } = deployment.options
+/** Puts so many events into the users' topic; how many bytes their messages have. */
+export async function fillSource({ broker, deployment, say }: Bench, o: PreloadSetup): Promise<number> {
   const history = { ...DEFAULT_EVENTS, n: o.events, users: o.users, endMs: Date.now() }
-  const messageBytes = await fill(broker.settings(prefix), deployment.source, eventLines(history))
+  const bytes = await fill(broker.settings(deployment.options.prefix), deployment.source, eventLines(history))
   say(`${o.events.toLocaleString('en')} events lie in ${deployment.source}`)
+  return bytes
+}
+
+export async function preload(bench: Bench, o: PreloadSetup): Promise<Result> {
+  const { broker, deployment } = bench
+  const { prefix, isEmbedded = false } = deployment.options
+  const messageBytes = await fillSource(bench, o)
   const calibration = calibrationMs()
   const bytesBefore = broker.topicBytes(prefix)
   const brokerBefore = broker.usage()

@@ -105,7 +105,7 @@ export async function live(server: ServerProcess, o: LiveOptions): Promise<LiveR
     everyMs,
     batch: o.batch,
     connections: CONNECTIONS,
-    warmRequests,
+    warmTicks: warmRequests,
     tag,
     listenMs: LISTEN_MS,
   }

@@ -1,6 +1,7 @@
 // Profile look-ups on a fixed schedule, a process of its own: drawn evenly from the given identifiers, so most are cold.
 // A latency runs from the scheduled instant. It is told what to do by one message, and answers with one.
 import { must } from '../src/core/assert.ts'
+import { answerParent } from './children.ts'
 import { Latencies, onSchedule, type Percentiles, wallMs } from './latency.ts'
 import { requestBytes, Wire } from './wire.ts'
 import { randomOf } from './workload/random.ts'
@@ -53,10 +54,4 @@ async function run(o: Lookups): Promise<LookupResult> {
   return { latency: latency.percentiles(), found, missing, failed, cpuUs: user + system }
 }
 
-if (import.meta.main) {
-  // Whoever wanted the result may be gone.
-  process.once('disconnect', () => process.exit())
-  process.once('message', (lookups: Lookups) => {
-    run(lookups).then((result) => process.send?.(result, undefined, undefined, () => process.exit()))
-  })
-}
+if (import.meta.main) answerParent(run)

@@ -5,48 +5,31 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { connect } from 'node:net'
 import { must } from '../src/core/assert.ts'
+import { answerParent } from './children.ts'
 import { Latencies, onSchedule, type Percentiles, wallMs } from './latency.ts'
+import { type Schedule, type TransitionFigures, TransitionLatencies } from './transition-latencies.ts'
 import { Wire } from './wire.ts'
 
-export interface Load {
+export interface Load extends Schedule {
   readonly port: number
   /** Ready requests, one after the other, and their lengths. */
   readonly file: string
   readonly lengths: readonly number[]
-  readonly startMs: number
-  readonly everyMs: number
-  /** Events of one request. */
-  readonly batch: number
   readonly connections: number
-  /** Requests that don't count. */
-  readonly warmRequests: number
-  /** What the message ids of this load have before their number. */
-  readonly tag: string
   /** How long after the last request to go on listening. */
   readonly listenMs: number
 }
 
-export interface LoadResult {
+export interface LoadResult extends TransitionFigures {
   readonly requests: number
   /** Requests answered otherwise than 200. */
   readonly failed: number
   readonly firstFailure?: number
   /** From the schedule to the reply: the events are durable. */
   readonly acknowledged: Percentiles
-  /** From the schedule to a transition that the event set off. */
-  readonly transitions: Percentiles
-  /** From the instant at which time moved somebody to the news of it. */
-  readonly timers: Percentiles
   /** How late requests were sent by our own fault. */
   readonly behind: Percentiles
-  readonly transitionsSeen: number
   readonly cpuUs: number
-}
-
-interface Seen {
-  readonly cause: string
-  readonly causeId?: string
-  readonly at: string
 }
 
 /** Messages of the stream as they come; several, or parts of one, in a chunk. */
@@ -87,40 +70,12 @@ export function listen(port: number, onChunk: (chunk: Buffer) => void): Promise<
   })
 }
 
-class Listener {
-  readonly transitions = new Latencies()
-  readonly timers = new Latencies()
-  seen = 0
-  readonly #load: Load
-  readonly #fromMs: number
-
-  constructor(load: Load) {
-    this.#load = load
-    this.#fromMs = load.startMs + load.warmRequests * load.everyMs
-  }
-
-  take(data: string): void {
-    const now = wallMs()
-    const t = JSON.parse(data) as Seen
-    this.seen++
-    if (t.cause === 'timer') {
-      const at = Date.parse(t.at)
-      if (at >= this.#fromMs) this.timers.add(now - at)
-      return
-    }
-    const { tag, batch, startMs, everyMs, warmRequests } = this.#load
-    if (t.causeId?.slice(-12, -8) !== tag) return
-    const request = Math.floor(Number.parseInt(t.causeId.slice(-8), 16) / batch)
-    if (request >= warmRequests) this.transitions.add(now - (startMs + (request + 1) * everyMs))
-  }
-}
-
 async function run(load: Load): Promise<LoadResult> {
-  const { port, lengths, warmRequests } = load
-  const listener = new Listener(load)
+  const { port, lengths, warmTicks } = load
+  const seen = new TransitionLatencies(load)
   const stopListening = await listen(
     port,
-    eventReader((data) => listener.take(data)),
+    eventReader((data) => seen.take(data)),
   )
   const wire = new Wire(port, load.connections)
   const file = openSync(load.file, 'r')
@@ -132,15 +87,15 @@ async function run(load: Load): Promise<LoadResult> {
     allAnswered = resolve
   })
   await onSchedule(load.startMs, load.everyMs, lengths.length, (k, dueMs) => {
-    if (k === warmRequests) cpu = process.cpuUsage()
-    if (k >= warmRequests) behind.add(wallMs() - dueMs)
+    if (k === warmTicks) cpu = process.cpuUsage()
+    if (k >= warmTicks) behind.add(wallMs() - dueMs)
     const request = Buffer.allocUnsafe(must(lengths[k], 'a request of the file'))
     readSync(file, request)
     wire.send(request, (status) => {
       if (status !== 200) {
         failed++
         firstFailure ||= status
-      } else if (k >= warmRequests) acknowledged.add(wallMs() - dueMs)
+      } else if (k >= warmTicks) acknowledged.add(wallMs() - dueMs)
       if (++answered === lengths.length) allAnswered()
     })
   })
@@ -155,18 +110,10 @@ async function run(load: Load): Promise<LoadResult> {
     failed,
     ...(failed > 0 ? { firstFailure } : {}),
     acknowledged: acknowledged.percentiles(),
-    transitions: listener.transitions.percentiles(),
-    timers: listener.timers.percentiles(),
+    ...seen.figures(),
     behind: behind.percentiles(),
-    transitionsSeen: listener.seen,
     cpuUs: user + system,
   }
 }
 
-if (import.meta.main) {
-  // Whoever wanted the result may be gone.
-  process.once('disconnect', () => process.exit())
-  process.once('message', (load: Load) => {
-    run(load).then((result) => process.send?.(result, undefined, undefined, () => process.exit()))
-  })
-}
+if (import.meta.main) answerParent(run)

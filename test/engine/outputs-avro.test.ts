@@ -190,3 +190,44 @@ describe('with a registry', () => {
 test('JSON is written as the API shows it', () => {
   expect(JSON.parse(String(JSON_CODEC.encode('transitions', whole)))).toEqual(whole)
 })
+
+describe('readers with another version of a schema', () => {
+  type Fields = readonly { readonly name: string; readonly default?: unknown }[]
+  const typeOf = (stream: Stream, change: (fields: Fields) => Fields): avro.Type => {
+    const schema = published(stream) as { fields: Fields }
+    return avro.Type.forSchema({ ...schema, fields: change(schema.fields) } as Schema)
+  }
+  const asIs = (fields: Fields): Fields => fields
+  /** As before the fields that may be missing were thought of. */
+  const older = (fields: Fields): Fields => fields.filter((f) => f.default === undefined)
+  const newer = (fields: Fields): Fields => [
+    { name: 'added', type: ['null', 'string'], default: null } as never,
+    ...fields.toReversed(),
+    { name: 'more', type: 'long', default: 7 } as never,
+  ]
+  /** What a reader finds in what a writer has written, by name. */
+  const readBy = (reader: avro.Type, writer: avro.Type, value: object): Record<string, unknown> => ({
+    ...reader.fromBuffer(writer.toBuffer(value), reader.createResolver(writer)),
+  })
+
+  test.each(STREAMS)('find in %s what both know, and defaults for what the writer did not', (stream) => {
+    const [now, before, after] = [asIs, older, newer].map((change) => typeOf(stream, change)) as [avro.Type, avro.Type, avro.Type]
+    const optional = (published(stream) as { fields: Fields }).fields.flatMap((f) => (f.default === undefined ? [] : [f.name]))
+    // Else nothing could ever be taken away.
+    expect(optional.length).toBeGreaterThan(0)
+    const texts = Object.fromEntries(
+      (published(stream) as { fields: readonly { name: string; type: unknown }[] }).fields.map(({ name, type }) => [
+        name,
+        type === 'string' || Array.isArray(type) ? `a ${name}` : 12,
+      ]),
+    )
+    const bare = Object.fromEntries(Object.entries(texts).filter(([name]) => !optional.includes(name)))
+    const none = Object.fromEntries(optional.map((name) => [name, null]))
+    expect(readBy(before, now, texts)).toEqual(bare)
+    expect(readBy(now, before, bare)).toEqual({ ...bare, ...none })
+    expect(readBy(now, after, { ...texts, added: 'x', more: 1 })).toEqual(texts)
+    expect(readBy(after, now, texts)).toEqual({ ...texts, added: null, more: 7 })
+    expect(readBy(before, after, { ...texts, added: 'x', more: 1 })).toEqual(bare)
+    expect(readBy(after, before, bare)).toEqual({ ...bare, ...none, added: null, more: 7 })
+  })
+})

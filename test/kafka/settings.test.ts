@@ -64,11 +64,19 @@ function thrown(name: string, more: { type?: string; cause?: Error; code?: strin
   return Object.assign(new Error(more.message ?? name), { name, ...more })
 }
 
+/** The same of records that could not be deleted. */
+const deletion = (type: string): Error =>
+  Object.assign(new Error('Error while deleting records'), {
+    name: 'KafkaJSDeleteTopicRecordsError',
+    partitions: [{ partition: 0, offset: '5', error: thrown('KafkaJSProtocolError', { type }) }],
+  })
+
 test.each<[string, Error, string, boolean]>([
   ['a refused connection', thrown('KafkaJSConnectionError', { code: 'ECONNREFUSED' }), 'kafka_unreachable', true],
   ['retries used up', thrown('KafkaJSNumberOfRetriesExceeded', { cause: thrown('KafkaJSConnectionError') }), 'kafka_unreachable', true],
   ['a changed leader', thrown('KafkaJSProtocolError', { type: 'NOT_LEADER_FOR_PARTITION' }), 'kafka_failed', true],
   ['a missing right', thrown('KafkaJSProtocolError', { type: 'TOPIC_AUTHORIZATION_FAILED' }), 'kafka_forbidden', false],
+  ['a right that one partition misses', deletion('TOPIC_AUTHORIZATION_FAILED'), 'kafka_forbidden', false],
   ['a wrong password', thrown('KafkaJSSASLAuthenticationError'), 'kafka_login', false],
   ['a certificate of nobody', thrown('KafkaJSConnectionError', { code: 'SELF_SIGNED_CERT_IN_CHAIN' }), 'kafka_tls', true],
   ['a lost sequence', thrown('KafkaJSProtocolError', { type: 'OUT_OF_ORDER_SEQUENCE_NUMBER' }), 'kafka_failed', false],

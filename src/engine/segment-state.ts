@@ -439,27 +439,33 @@ export function encodeState(state: SegmentState, w: Writer, split: SplitRows): v
   w.varint(state.version).varint(state.gaps.length)
   for (const gap of state.gaps) w.varint(gap.after).varint(gap.upTo).varint(gap.from)
   const start = w.length
-  let bodies = writeGroups(state, w, split.bytes)
-  if (bodies === undefined) {
+  // Of both rounds: a body that the first has handed out, the second does not.
+  const bodies = new Map<number, Buffer>()
+  if (!writeGroups(state, w, { atMostBytes: split.bytes, bodies })) {
     w.truncate(start)
-    bodies = must(writeGroups(state, w, Number.MAX_SAFE_INTEGER), 'what was split off stays so')
+    invariant(writeGroups(state, w, { atMostBytes: Number.MAX_SAFE_INTEGER, bodies }), 'what was split off stays so')
   }
   for (const [group, body] of bodies) split.putGroup(group, body)
 }
 
-/** Writes the groups; undefined if that took too much room: then some were split off, and it is to be done again. */
-function writeGroups(state: SegmentState, w: Writer, atMostBytes: number): [group: number, body: Buffer][] | undefined {
+interface Room {
+  readonly atMostBytes: number
+  /** By group: those that are split off, and have changed. */
+  readonly bodies: Map<number, Buffer>
+}
+
+/** Writes the groups; false if that took too much room: then some were split off, and it is to be done again. */
+function writeGroups(state: SegmentState, w: Writer, { atMostBytes, bodies }: Room): boolean {
   const groups = state.groups.values()
-  const bodies: [number, Buffer][] = []
   const ends: number[] = []
   w.varint(groups.length)
   const start = w.length
   for (const group of groups) {
     const body = group.write(w, atMostBytes === NEVER)
-    if (body !== undefined) bodies.push([group.number, body])
+    if (body !== undefined) bodies.set(group.number, body)
     ends.push(w.length)
   }
-  if (w.length - start <= atMostBytes) return bodies
+  if (w.length - start <= atMostBytes) return true
   let didSplit = false
   for (const [i, group] of groups.entries()) {
     const size = (ends[i] as number) - (i === 0 ? start : (ends[i - 1] as number))
@@ -467,7 +473,7 @@ function writeGroups(state: SegmentState, w: Writer, atMostBytes: number): [grou
     group.splitOff()
     didSplit = true
   }
-  return didSplit ? undefined : bodies
+  return !didSplit
 }
 
 /** The start of what `encodeState` has written. */

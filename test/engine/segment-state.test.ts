@@ -10,6 +10,7 @@ import type { Membership } from '../../src/engine/membership.ts'
 import type { EventView } from '../../src/engine/plan-group.ts'
 import * as segments from '../../src/engine/segment-state.ts'
 import type { Where } from '../../src/operators/definition.ts'
+import { NEVER } from '../../src/operators/operator.ts'
 import { whereArbitrary } from '../oracle/definitions-arbitrary.ts'
 import { type EventSketch, eventArbitrary, messageOfSketch, oneIdentifier, START_MS, WINDOWS_MS } from '../oracle/events-arbitrary.ts'
 import { type OracleEvent, SegmentOracle } from '../oracle/segments.ts'
@@ -279,4 +280,39 @@ describe('a profile equals its naive recomputation after every step', () => {
       { numRuns: 250 },
     )
   })
+})
+
+test('a group that is split off already keeps its changes when another one is split off with the same row', () => {
+  const definitions = new Definitions()
+  const counts = (event: string): Where => ({ event, count: { gte: 80 }, within: '1d' }) as Where
+  for (const [i, event] of ['A', 'B'].entries()) definitions.apply(i + 1, { put: { id: event, where: counts(event) } })
+  const plan = definitions.planAt(2)
+  const state = segments.SegmentState.empty(plan, () => {})
+  let now = START_MS
+  const apply = (name: string, times: number): void => {
+    for (let i = 0; i < times; i++) {
+      const event = { name, at: ++now, message: () => ({}) }
+      segments.applyEvent(plan, state, { event, traits: new Map(), changedTraits: [], now, emit: () => {} })
+    }
+  }
+  const rows = new Map<number, Buffer>()
+  const w = new Writer(1024)
+  const encode = (bytes: number): Buffer => {
+    w.reset()
+    segments.encodeState(state, w, { bytes, putGroup: (group, row) => rows.set(group, row) })
+    return w.take()
+  }
+  const SPLIT_BYTES = 70
+  apply('A', 80)
+  encode(SPLIT_BYTES)
+  expect([...rows.keys()]).toEqual([0])
+  apply('B', 80)
+  apply('A', 1)
+  const row = encode(SPLIT_BYTES)
+  expect([...rows.keys()]).toEqual([0, 1])
+  const read = segments.decodeState(new Reader(row))
+  for (const [group, body] of rows) segments.attachGroup(read, group, body)
+  const whole = encode(NEVER)
+  segments.encodeState(read, w.reset(), { bytes: NEVER, putGroup: () => {} })
+  expect(w.take().equals(whole)).toBe(true)
 })

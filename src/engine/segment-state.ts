@@ -448,11 +448,7 @@ export function encodeState(state: SegmentState, w: Writer, split: SplitRows): v
   for (const [group, body] of bodies) split.putGroup(group, body)
 }
 
-interface Room {
-  readonly atMostBytes: number
-  /** By group: those that are split off, and have changed. */
-  readonly bodies: Map<number, Buffer>
-}
+type Room = { readonly atMostBytes: number; readonly bodies: Map<number, Buffer> }
 
 /** Writes the groups; false if that took too much room: then some were split off, and it is to be done again. */
 function writeGroups(state: SegmentState, w: Writer, { atMostBytes, bodies }: Room): boolean {

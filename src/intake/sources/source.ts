@@ -77,6 +77,8 @@ export class Source {
   #pauseMs = FIRST_PAUSE_MS
   #counts = { records: 0, events: 0, rejected: 0, empty: 0, failures: 0 }
   #places: readonly Place[] = []
+  /** How often was asked: an answer that is overtaken tells of partitions that may be another's by now. */
+  #looks = 0
   /** Where each partition goes on, since this member joined: newer than what the group said. */
   readonly #taken = new Map<string, number>()
   #lastError: SourceFacts['lastError']
@@ -268,8 +270,10 @@ export class Source {
 
   async #look(): Promise<void> {
     if (!this.#isJoined || !this.#group) return
+    const look = ++this.#looks
     try {
-      this.#places = await this.#group.places()
+      const places = await this.#group.places()
+      if (look === this.#looks) this.#places = places
     } catch {
       // Only figures are older than usual: a group that is lost says so by itself.
     }

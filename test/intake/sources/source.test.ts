@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { TributaryError } from '../../../src/core/errors.ts'
 import { originKey } from '../../../src/core/origin.ts'
 import { decodeJson } from '../../../src/intake/sources/formats.ts'
+import type { Place } from '../../../src/log/record-group.ts'
 import { passUntil, seen, takeOptions, type World, world } from './world.ts'
 
 const many = (from: number, count: number): object[] => Array.from({ length: count }, (_, i) => seen(from + i))
@@ -166,4 +167,27 @@ test('events go to the engine with their places, under the name of the source; w
   await passUntil(old, () => committed(old) === 1)
   expect(old.engine.reads).toEqual([])
   await old.source.close()
+})
+
+test('an answer about partitions that comes after a newer one is not believed', async () => {
+  const w = world()
+  const answers: PromiseWithResolvers<Place[]>[] = []
+  w.topics.append(0, seen(0))
+  w.topics.places = () => {
+    const answer = Promise.withResolvers<Place[]>()
+    answers.push(answer)
+    return answer.promise
+  }
+  w.start()
+  await passUntil(w, () => answers.length === 1)
+  // A change of the group.
+  w.groups[0]?.rejoin()
+  await passUntil(w, () => answers.length === 2)
+  const place = (partition: number): Place => ({ topic: 'orders', partition, next: 1, end: 1 })
+  answers[1]?.resolve([place(1)])
+  await passUntil(w, () => w.source.facts().partitions.length > 0)
+  answers[0]?.resolve([place(0), place(1)])
+  await new Promise(setImmediate)
+  expect(w.source.facts().partitions.map((p) => p.partition)).toEqual([1])
+  await w.source.close()
 })

@@ -39,6 +39,8 @@ export class Topics {
   /** The group, as it is told that it is still there. */
   beats = 0
   opened = 0
+  /** Answers in the stead of the group. */
+  places: (() => Promise<Place[]>) | undefined
   /** Called after each `done`. */
   onDone = (_partition: number, _next: number): void => {}
 
@@ -54,6 +56,7 @@ export class MemoryGroup implements RecordGroup {
   readonly #topics: Topics
   readonly #ended = Promise.withResolvers<void>()
   isLost = false
+  #joined = (): void => {}
 
   constructor(topics: Topics) {
     this.#topics = topics
@@ -63,6 +66,7 @@ export class MemoryGroup implements RecordGroup {
   async run(take: TakeBatch, joined: () => void): Promise<void> {
     const refusal = this.#topics.refusals.shift()
     if (refusal) throw refusal
+    this.#joined = joined
     joined()
     await Promise.all([...this.#topics.partitions.keys()].map((p) => this.#give(p, take)))
     await this.#ended.promise
@@ -88,6 +92,7 @@ export class MemoryGroup implements RecordGroup {
   }
 
   async places(): Promise<Place[]> {
+    if (this.#topics.places) return this.#topics.places()
     return [...this.#topics.partitions].map(([partition, records]) => ({
       topic: 'orders',
       partition,
@@ -99,6 +104,11 @@ export class MemoryGroup implements RecordGroup {
   async close(): Promise<void> {
     this.isLost = true
     this.#ended.resolve()
+  }
+
+  /** The group has changed; this member keeps what it has. */
+  rejoin(): void {
+    this.#joined()
   }
 
   lose(error: Error): void {

@@ -115,31 +115,6 @@ test('one process: killed with -9, it goes on, with its disk and without', { tim
   await verify()
 })
 
-test('processes join, leave, are killed and stand still: nothing is lost, nothing counts twice', { timeout: 180_000 }, async () => {
-  await deployment.start('a')
-  await deployment.start('b')
-  await defineSegments()
-  const sending = sendAll(story(seeded(2)), 12)
-  await pause(3000)
-  await deployment.start('c')
-  await pause(3000)
-  await deployment.end('b', 'SIGKILL')
-  await pause(SESSION_MS + 2000)
-  await deployment.start('b')
-  await pause(3000)
-  deployment.signal('a', 'SIGSTOP')
-  await pause(SESSION_MS + 3000)
-  deployment.signal('a', 'SIGCONT')
-  await pause(4000)
-  await deployment.end('c', 'SIGTERM')
-  await pause(3000)
-  await deployment.end('b', 'SIGKILL')
-  deployment.loseDisk('b')
-  await deployment.start('b')
-  await sending
-  await verify()
-})
-
 test('a process that follows the others takes over what they had', { timeout: 120_000 }, async () => {
   deployment = new Deployment({ kafka: cluster(), partitions: PARTITIONS, standby: true })
   const messages = story(seeded(4))

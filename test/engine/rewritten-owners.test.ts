@@ -22,6 +22,8 @@ const T0 = Date.parse('2026-05-01T00:00:00.000Z')
 const PARTITIONS = 2
 const SEEDS = seedsOf(6)
 const STEPS = 60
+/** Beyond what passes before a partition is opened again (host-moves.ts). */
+const AGAIN_MS = 800
 const namespaces = new Namespaces({})
 const DEFINITIONS: DefinitionChange[] = [
   { put: { id: 'buyers', where: { event: 'Order' } } },
@@ -32,6 +34,33 @@ const DEFINITIONS: DefinitionChange[] = [
 /** Owners whose journals lose their heads. */
 class CutOwners extends Owners {
   readonly firsts: number[] = new Array(PARTITIONS).fill(0)
+  /** Partitions come to hosts, and are followed by them until then, or not. */
+  moving: 'followed' | 'alone' | undefined
+  discarded = 0
+
+  override portsOf(process: Process): ReturnType<Owners['portsOf']> {
+    const ports = super.portsOf(process)
+    if (!this.moving) return ports
+    const partitions = ports.partitions
+    return {
+      ...ports,
+      partitions: [],
+      closeRows: async () => undefined,
+      discardRows: async (partition) => {
+        this.discarded++
+        process.stores[partition] = new MemoryStore()
+      },
+      ...(this.moving === 'followed'
+        ? {
+            standby: {
+              partitions,
+              journal: (partition) => this.claimOptions(process, partition).log,
+              troubled: (error) => this.troubles.push(error),
+            },
+          }
+        : {}),
+    }
+  }
 
   override claimOptions(process: Pick<Process, 'step' | 'name'>, partition: number): ClaimOptions {
     const options = super.claimOptions(process, partition)
@@ -95,6 +124,22 @@ class Story {
       await world.run(10 + below(random, 15))
     }
     return this.#last()
+  }
+
+  /** One process that owns everything. */
+  async begun(): Promise<Process> {
+    await this.#control(encodeClock(T0))
+    await this.#control(encodeDefinitions(DEFINITIONS.length))
+    this.#begin(newStores(PARTITIONS))
+    await this.world.run(60)
+    return must(this.past[0], 'it has begun')
+  }
+
+  async goOn(process: Process): Promise<void> {
+    await this.#ingest()
+    this.world.synced(process)
+    await this.world.run(25)
+    this.#cut()
   }
 
   async #last(): Promise<Process> {
@@ -194,3 +239,28 @@ test(`what is left of a journal is what one process alone would have left (${SEE
   expect(cuts).toBeGreaterThan(3 * SEEDS)
   expect(owners).toBeGreaterThan(3 * SEEDS)
 }, 1_200_000)
+
+test.each(['followed', 'alone'] as const)('a host that the journal has left behind builds its stores anew (%s)', async (moving) => {
+  const story = new Story(3)
+  const { world } = story
+  world.calm()
+  const first = await story.begun()
+  for (let i = 0; i < 5; i++) await story.goOn(first)
+  const old = first.stores.map((store) => new MemoryStore(store.snapshot()))
+  const ends = world.journals.map((journal) => journal.records.length)
+  while (world.firsts.some((position, p) => position <= (ends[p] ?? 0))) await story.goOn(first)
+  world.moving = moving
+  const second = new Process(world, 'the second', old)
+  await Promise.all([second.host.open(), world.run(100)])
+  expect(world.discarded).toBe(moving === 'followed' ? PARTITIONS : 0)
+  world.synced(second)
+  for (let p = 0; p < PARTITIONS; p++) second.host.receive({ t: 'assign', partition: p })
+  await world.run(AGAIN_MS)
+  await idle(second.host, world.events, () => world.clock.advance(1))
+  expect(world.discarded).toBe(PARTITIONS)
+  expect(second.host.tasks.size).toBe(PARTITIONS)
+  const reference = await alone(story.around, world.events)
+  await second.host.close()
+  expect(facts(second.stores)).toEqual(facts(reference.stores))
+  for (const error of world.troubles) expect(error).toMatchObject({ code: 'journal_cut' })
+})

@@ -9,10 +9,10 @@ import { storyOf } from './story.ts'
 
 const FIXED = 40
 const FRESH = 10
-const OWNERS_FIXED = 8
+const OWNERS_FIXED = 5
 const OWNERS_FRESH = 2
-const DEPLOYMENTS_FIXED = 15
-const DEPLOYMENTS_FRESH = 5
+const DEPLOYMENTS_FIXED = 10
+const DEPLOYMENTS_FRESH = 3
 
 async function expectSound(seed: number): Promise<Outcome> {
   const outcome = await runSeed(seed)

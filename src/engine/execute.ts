@@ -24,6 +24,7 @@ import { type Absorbed, type Context, handle } from '../identity/rules.ts'
 import { inexactTimes } from '../operators/inexact.ts'
 import { Apply, type Surroundings, segmentsOf } from './apply.ts'
 import type { EventInput } from './event-input.ts'
+import { generationAt, turning } from './generations.ts'
 import { auditKey, busyKey, dedupeKey, groupKey, prefixRange, publicKey } from './keys.ts'
 import { Absent, type Memory } from './memory.ts'
 import { mayNeedTimeline, mergeNeedsTimeline } from './merge-needs.ts'
@@ -200,8 +201,10 @@ export class Executor implements Context {
   moveTo(now: number): void {
     const { state, batch, limits } = this.#s
     if (now <= state.now) return
+    const since = { generation: state.generation, now: state.now === 0 ? now : state.now }
+    state.turning = turning(state.turning, limits.dedupeWindowMs, since)
     state.now = now
-    const generation = Math.floor(now / limits.dedupeWindowMs)
+    const generation = generationAt(state.turning, now)
     if (generation <= state.generation) return
     state.generation = generation
     if (generation >= 2) batch.deletedRanges.push([dedupeKey(0, ''), dedupeKey(generation - 1, '')])

@@ -5,6 +5,7 @@
 // 2. Marks and seqs only grow; `relayed` and `acked` may lag behind the truth (repeats are dropped by receivers), never lead it.
 import { Reader, type Writer } from '../core/bytes.ts'
 import { TributaryError } from '../core/errors.ts'
+import { NEVER_TURNED, type Turning } from './generations.ts'
 import type { OutboxStream } from './outbox.ts'
 
 export interface TaskState {
@@ -32,8 +33,9 @@ export interface TaskState {
   relayed: Record<OutboxStream, number>
   /** Born roots. */
   profiles: number
-  /** Newest dedupe generation. */
+  /** Newest dedupe generation, and when the next ones begin. */
   generation: number
+  turning: Turning
   /** Events applied and events dropped as repeats, since ever. */
   applied: number
   repeated: number
@@ -58,6 +60,7 @@ export function emptyTaskState(partitions: number): TaskState {
     relayed: { transitions: 0, merges: 0, deadLetters: 0, profiles: 0 },
     profiles: 0,
     generation: 0,
+    turning: NEVER_TURNED,
     applied: 0,
     repeated: 0,
   }
@@ -68,13 +71,14 @@ export function copyTaskState(s: TaskState): TaskState {
   return { ...s, marks: [...s.marks], sent: [...s.sent], acked: [...s.acked], seqs: { ...s.seqs }, relayed: { ...s.relayed } }
 }
 
-const VERSION = 1
-/** As 1, and then how far profiles were told: where none ever was, rows stay as they were. */
-const VERSION_WITH_PROFILES = 2
+/** Written by earlier versions: without `turning`, and 1 without the stream of profiles too. */
+const VERSION_WITHOUT_PROFILES = 1
+const VERSION_WITHOUT_TURNING = 2
+const VERSION = 3
 
 export function encodeTaskState(s: TaskState, w: Writer): Buffer {
   w.reset()
-    .u8(s.seqs.profiles > 0 ? VERSION_WITH_PROFILES : VERSION)
+    .u8(VERSION)
     .varint(s.claim)
     .varint(s.n)
     .varint(s.now)
@@ -84,14 +88,15 @@ export function encodeTaskState(s: TaskState, w: Writer): Buffer {
   w.varint(s.profiles).varint(s.generation).varint(s.applied).varint(s.repeated)
   for (const list of [s.marks, s.sent, s.acked]) for (const x of list) w.varint(x)
   for (const r of [s.seqs, s.relayed]) w.varint(r.transitions).varint(r.merges).varint(r.deadLetters)
-  if (s.seqs.profiles > 0) w.varint(s.seqs.profiles).varint(s.relayed.profiles)
+  w.varint(s.seqs.profiles).varint(s.relayed.profiles)
+  w.varint(s.turning.windowMs).varint(s.turning.number).varint(s.turning.at)
   return w.take()
 }
 
 export function decodeTaskState(row: Buffer, partitions: number): TaskState {
   const r = new Reader(row)
   const version = r.u8()
-  if (version !== VERSION && version !== VERSION_WITH_PROFILES)
+  if (version < VERSION_WITHOUT_PROFILES || version > VERSION)
     throw new TributaryError('data_corrupt', `task row of unknown version ${version}`)
   const s = emptyTaskState(partitions)
   s.claim = r.varint()
@@ -113,9 +118,10 @@ export function decodeTaskState(row: Buffer, partitions: number): TaskState {
     x.merges = r.varint()
     x.deadLetters = r.varint()
   }
-  if (version === VERSION_WITH_PROFILES) {
+  if (version >= VERSION_WITHOUT_TURNING) {
     s.seqs.profiles = r.varint()
     s.relayed.profiles = r.varint()
   }
+  if (version === VERSION) s.turning = { windowMs: r.varint(), number: r.varint(), at: r.varint() }
   return s
 }

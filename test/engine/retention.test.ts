@@ -56,6 +56,31 @@ describe('the dedupe window', () => {
     await h.close()
   })
 
+  // Days from the first message on; the window changes after the first.
+  test.each([
+    ['shorter', WINDOW, DAY, { caught: [1, 2], forgotten: 4 }],
+    ['longer', DAY, WINDOW, { caught: [1, 3], forgotten: 7 }],
+  ])('goes on with a %s one', async (_, first, second, { caught, forgotten }) => {
+    const disk = testDisk(4, 1)
+    const h = await harness({ disk, limits: { dedupeWindowMs: first } })
+    await h.engine.setClock(T0)
+    await h.send(visit('m1', T0))
+    await h.engine.settle()
+    h.abandon()
+    const next = await within(harness({ disk: crashed(disk, seeded(1)), limits: { dedupeWindowMs: second } }))
+    for (const days of caught) {
+      await next.engine.setClock(T0 + days * DAY)
+      await next.send(visit('m1', T0))
+    }
+    await next.engine.settle()
+    expect(await messageIds(next)).toEqual(['m1'])
+    await next.engine.setClock(T0 + forgotten * DAY)
+    await next.send(visit('m1', T0 + forgotten * DAY))
+    await next.engine.settle()
+    expect(await messageIds(next)).toEqual(['m1', 'm1'])
+    await next.close()
+  })
+
   test('across a crash in between', async () => {
     const disk = testDisk(4, 1)
     const limits = { dedupeWindowMs: WINDOW }

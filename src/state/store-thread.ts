@@ -12,10 +12,13 @@
 //    call that asked for it is never answered: then all reads under way are repeated in a way that reports errors.
 // 5. Of the reads of many rows, a few are under way at a time: threads are left for those of few rows, behind which somebody waits, and
 //    for the syncs of the logs, which share the pool with them.
-// 6. A database is held as long as the binding works on it: it is freed with its handle, whatever is under way.
+// 6. Reads of few rows are made at once: what RocksDB has in memory is quicker read than handed to the pool and back. While the disk
+//    has shown that it is in the way, they go to the pool, so that several wait for it at a time, and writes for none of them.
+// 7. A database is held as long as the binding works on it: it is freed with its handle, whatever is under way.
 import { parentPort } from 'node:worker_threads'
 import binding, { type Database, type Iterator, type OpenOptions } from '@nxtedition/rocksdb/binding.js'
 import { must } from '../core/assert.ts'
+import { systemClock } from '../core/clock.ts'
 import { Mail } from '../core/mail.ts'
 import { packRows, packValues, REDO_KEY, unpackKeys, visitBatch } from './packed.ts'
 import { openValue, storedValue } from './value.ts'
@@ -60,6 +63,10 @@ const FEW_ROWS = 512
 const PAGE_BYTES = 1 << 20
 /** Reads of so many rows are those of batches (5). */
 const MANY_ROWS = 32
+/** A read of few rows that took longer has waited for a disk … */
+const SLOW_MS = 2
+/** … and for so long the next ones go to the pool (6). */
+const SLOW_FOR_MS = 100
 /** Of the pool's four threads. */
 const MOST_LARGE_READS = 2
 const NO_OPTIONS = {}
@@ -96,6 +103,9 @@ const line: Read[] = []
 const writing: OpenDatabase[] = []
 let isTurnDue = false
 const batch = binding.batch_init()
+const { monotonicMs } = systemClock
+/** Until then reads of few rows go to the pool (6). */
+let slowUntilMs = 0
 
 const mail = new Mail<StoreReply>((replies, transfer) => port.postMessage(replies, transfer))
 
@@ -183,7 +193,7 @@ function open({ id, database: number, request }: StoreCall<RequestOf<'open'>>): 
   })
 }
 
-/** Held until it is closed: one that garbage collection finds is closed by its finalizer as well, at the same time (6). */
+/** Held until it is closed: one that garbage collection finds is closed by its finalizer as well, at the same time (7). */
 function close(db: Database, done: (error: Error | null) => void): void {
   closing.add(db)
   binding.db_close(db, (error) => {
@@ -213,6 +223,7 @@ function begin(one: Read): void {
   const { call, database, keys } = one
   reads.add(one)
   if (isLarge(one)) largeReads++
+  else if (readNow(one)) return
   try {
     binding.db_get_many(database.db, keys, NO_OPTIONS, (error, values) => {
       if (!reads.has(one)) return
@@ -224,6 +235,16 @@ function begin(one: Read): void {
     ended(one)
     throw error
   }
+}
+
+/** (6); false while the disk is in the way. */
+function readNow(one: Read): boolean {
+  const begunMs = monotonicMs()
+  if (begunMs < slowUntilMs) return false
+  repeat(one)
+  const endedMs = monotonicMs()
+  if (endedMs - begunMs > SLOW_MS) slowUntilMs = endedMs + SLOW_FOR_MS
+  return true
 }
 
 function ended(one: Read): void {

@@ -6,8 +6,9 @@
 // 2. A profile's time never runs backwards: it is max(the partition's now, its own asOf).
 // 3. Founding counts as evaluated once the first event is applied: no entry is seen that this event undoes.
 // 4. Every membership change goes through `emit`, which counts sizes and writes the transition.
-// 5. An event counts at its acceptance at the earliest (wall clock): one that came by way of a partition that is further on in time
-//    moves its profile's time there, and no other's. So nothing waits for its instant but what is dated beyond its acceptance.
+// 5. An event counts at its acceptance at the earliest (wall clock): one that came by way of a partition that is a little further on in
+//    time (`skewLimitMs`) moves its profile's time there, and no other's. From further ahead it waits for its instant: then this
+//    partition has a backlog, which may hold what prevents an exit that is due on the way there.
 import { InvariantError, must } from '../core/assert.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { EventRecord, Json } from '../core/event.ts'
@@ -104,9 +105,11 @@ export class Apply {
     return Math.max(this.#s.state.now, p.asOf)
   }
 
-  /** When an event of this stamp counts for a profile (5). */
+  /** When an event of this stamp counts for a profile, unless it waits for its instant (5). */
   nowAt(p: Profile, stamp: number): number {
-    return this.#s.limits.clock === 'wall' ? Math.max(this.nowFor(p), stamp) : this.nowFor(p)
+    const { limits, state } = this.#s
+    const isNear = limits.clock === 'wall' && stamp <= state.now + limits.skewLimitMs
+    return isNear ? Math.max(this.nowFor(p), stamp) : this.nowFor(p)
   }
 
   touch(p: Profile): void {

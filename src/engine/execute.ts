@@ -321,8 +321,8 @@ export class Executor implements Context {
 
   #lacksToTakeIn(p: Profile, { state, to, root }: IdentityMessage & { kind: 'handover' }): void {
     const other = this.#handedOver(state, to).contents
-    const newest = root.waiting.reduce((stamp, { cause }) => Math.max(stamp, cause.stamp), 0)
-    const now = Math.max(this.apply_.nowAt(p, newest), other?.asOf ?? 0)
+    const newest = root.waiting.reduce((at, { cause }) => Math.max(at, this.apply_.nowAt(p, cause.stamp)), this.apply_.nowFor(p))
+    const now = Math.max(newest, other?.asOf ?? 0)
     const waiting = root.waiting.map(({ event }) => event)
     this.#lacksToApply(p, waiting, now)
     if (!other || p.timeline !== undefined) return

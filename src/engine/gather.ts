@@ -3,7 +3,8 @@
 //
 // 1. Inputs keep the order of their source. Timers due by the partition's `now` come before anything else.
 // 2. A clock record ends the batch: what it makes due fires before the next event is read.
-// 3. With inputs drained, and only then, `now` may follow the clock (wall clock), as far as the host allows.
+// 3. With events drained, and only then, `now` may follow the clock (wall clock), as far as the host allows and not past what set off a
+//    message that waits here.
 // 4. What needs definitions that aren't known here yet waits, and what is behind it: another process may have heard of them first.
 import { invariant, must } from '../core/assert.ts'
 import { decodeEventHead, restamped } from '../core/event.ts'
@@ -88,8 +89,18 @@ export class Gather {
   }
 
   get isDrained(): boolean {
-    const isRead = recordOf(this.#next) >= this.#log.end(this.#task.partition)
-    return isRead && this.#exchange.length === 0 && this.#events.length === 0
+    return this.#hasNoEvents && this.#exchange.length === 0
+  }
+
+  get #hasNoEvents(): boolean {
+    return this.#events.length === 0 && recordOf(this.#next) >= this.#log.end(this.#task.partition)
+  }
+
+  /** (3) */
+  #allowedNow(): number {
+    let now = this.#task.host.allowedNow()
+    for (const input of this.#exchange) if (input.kind === 'exchange') now = Math.min(now, input.message.cause.stamp)
+    return now
   }
 
   async into(queue: Input[]): Promise<void> {
@@ -97,7 +108,7 @@ export class Gather {
     this.nowAllowed = -1
     if (queue.length >= limits.batchEvents) return
     await this.#readEvents()
-    if (limits.clock === 'wall' && queue.length === 0 && this.isDrained) this.nowAllowed = this.#task.host.allowedNow()
+    if (limits.clock === 'wall' && queue.length === 0 && this.#hasNoEvents) this.nowAllowed = this.#allowedNow()
     const allFired = await this.#takeTimers(queue)
     while (queue.length < limits.batchEvents && this.#isKnown(this.#exchange[0])) queue.push(this.#exchange.shift() as Input)
     if (allFired || limits.clock === 'wall') this.#takeEvents(queue)

@@ -1,9 +1,10 @@
 // Events that reach their profile by way of another partition, under the wall clock: they count at once, where the partition of the
-// profile stands back in time too, because nothing has happened in it or because its process has a backlog.
+// profile stands back in time too, because nothing has happened in it; but not before what it has yet to work off.
 import { expect, test } from 'vitest'
 import { homeOf, identifierKey } from '../../src/core/identifier.ts'
 import { Namespaces } from '../../src/core/namespace.ts'
 import type { Transition } from '../../src/core/transition.ts'
+import type { TaskLimits } from '../../src/engine/config.ts'
 import { type Harness, HOUR, harness } from './harness.ts'
 
 const namespaces = new Namespaces({})
@@ -25,8 +26,8 @@ const userId = valueAt('user_id', 0)
 const anonymousId = valueAt('anonymous_id', 3)
 
 /** A known person whose device's events come by way of partition 3. */
-async function opened(hosts: number): Promise<Harness> {
-  const h = await harness({ clock: 'wall', hosts, partitions: PARTITIONS, namespaces })
+async function opened(hosts: number, limits: Partial<TaskLimits> = {}): Promise<Harness> {
+  const h = await harness({ clock: 'wall', hosts, partitions: PARTITIONS, namespaces, limits })
   for (const [id, where] of Object.entries(SEGMENTS)) void h.engine.putSegment(id, { where })
   await h.run(200)
   await h.send({ type: 'identify', userId, anonymousId, messageId: 'known' })
@@ -64,6 +65,31 @@ test.each([1, 2])('such an event counts when it arrives, at the instant of its a
   expect(h.stopped).toEqual([])
   await h.engine.close()
 })
+
+test.each([1, 2])(
+  'what a backlog holds counts first, whatever comes from a partition that is done with its own (%i hosts)',
+  async (hosts) => {
+    const h = await opened(hosts, { batchEvents: 1 })
+    const begun = h.clock.now()
+    await h.send({ type: 'track', event: 'Order', userId, messageId: 'order-0' })
+    await settled(h)
+    const MINUTE = HOUR / 60
+    h.clock.advance(begun + 50 * MINUTE - h.clock.now())
+    // Nothing is worked off from here on until all is there.
+    const others = Array.from({ length: 50 }, (_, i) => ({ type: 'track', event: 'Visit', userId, messageId: `visit-${i}` }))
+    void h.send(...others, { type: 'track', event: 'Order', userId, messageId: 'order-1' })
+    h.clock.advance(40 * MINUTE)
+    void h.send({ type: 'track', event: 'Order', anonymousId, messageId: 'order-2' })
+    await h.run(1000)
+    const seen = (await h.transitions()).map(({ segment, transition, at }) => [segment, transition, Math.round((at - begun) / MINUTE)])
+    expect(seen).toEqual([
+      ['buyers', 'entered', 50],
+      ['buyers', 'exited', 60],
+      ['buyers', 'entered', 90],
+    ])
+    await h.engine.close()
+  },
+)
 
 test.each([1, 2])('two who become one in a partition where nothing has happened for long do so now (%i hosts)', async (hosts) => {
   const h = await opened(hosts)

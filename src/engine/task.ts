@@ -371,7 +371,8 @@ export class Task implements TaskView {
     const undo = copyTaskState(this.#state)
     this.#open.begins(this.#state.n + 1, this.busy)
     let done = 0
-    if (s.batch.isEmpty) s.batch = new Batch(this.#rowsAtHand, s.batch.withTimeline)
+    // Where time has moved for a cut that nothing came before, the batch has ranges to delete already.
+    if (s.batch.isEmpty && s.batch.deletedRanges.length === 0) s.batch = new Batch(this.#rowsAtHand, s.batch.withTimeline)
     this.memory.renew()
     this.#executor.moveTo(this.#gather.nowAllowed)
     try {

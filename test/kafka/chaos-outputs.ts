@@ -28,8 +28,13 @@ export class OutputBook {
     deadLetters: new Map(),
     profiles: new Map(),
   }
-  /** How many a consumer has taken who keeps to the rule of docs/kafka.md. */
-  readonly taken: Record<OutboxStream, number> = { transitions: 0, merges: 0, deadLetters: 0, profiles: 0 }
+  /** Ids that a consumer who keeps to the rule of docs/kafka.md has passed over, though he had not seen them. */
+  readonly passedOver: Readonly<Record<OutboxStream, Set<string>>> = {
+    transitions: new Set(),
+    merges: new Set(),
+    deadLetters: new Set(),
+    profiles: new Set(),
+  }
   readonly faults: string[] = []
   /** The newest state of each profile; one that its origin has followed up already came late, from a process that was cut off. */
   readonly states = new Map<string, Output>()
@@ -53,10 +58,11 @@ export class OutputBook {
     }
     if (id !== `${origin}-${seq}`)
       this.faults.push(`${topic}/${partition}/${offset} has the id ${id}, the origin ${origin}, the seq ${seq}`)
-    if (this.#distinct[stream].take({ partition, origin: output.origin, seq: output.seq })) this.taken[stream]++
+    const isTaken = this.#distinct[stream].take({ partition, origin: output.origin, seq: output.seq })
     if (stream === 'profiles' && output.key !== undefined) this.#state(output.key, output)
     const known = this.streams[stream].get(id)
     if (!known) {
+      if (!isTaken) this.passedOver[stream].add(id)
       this.streams[stream].set(id, output)
       return
     }

@@ -43,6 +43,17 @@ const LIES: Readonly<Record<string, (e: Evidence) => () => void>> = {
     outputs.streams.merges.set(id, { ...told, value: `${told.value} ` })
     return () => outputs.streams.merges.set(id, told)
   },
+  'outputs are those of commits that count: a transition that nobody takes': ({ outputs }) => {
+    const [id] = first(outputs.streams.transitions)
+    outputs.passedOver.transitions.add(id)
+    return () => outputs.passedOver.transitions.delete(id)
+  },
+  'outputs are those of commits that count: a state that nobody takes, and no newer one': ({ outputs }) => {
+    const told = [...outputs.streams.profiles].sort(([, a], [, b]) => b.seq - a.seq)
+    const [id] = must(told[0], 'states are told')
+    outputs.passedOver.profiles.add(id)
+    return () => outputs.passedOver.profiles.delete(id)
+  },
   'what is acknowledged is counted once: a message that was acknowledged and is nowhere': ({ acknowledged }) => {
     const set = acknowledged as Set<string>
     set.add('lost')

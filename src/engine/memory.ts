@@ -109,10 +109,9 @@ export class Memory {
     if (key === this.#lastKey) this.#lastKey = undefined
   }
 
-  /** True when what the row shows is durable, commits up to `durableN` being so. */
-  isAtRest(key: ProfileKey, durableN: number): boolean {
-    const entry = this.#decoded.get(key)
-    return !entry?.dirty && this.#rows.isAtRest(key, durableN)
+  /** As commits up to `durableN` have left a row, for somebody outside the batch; undefined where that is not here. */
+  durableRow(key: ProfileKey, durableN: number): RowEntry | undefined {
+    return this.#rows.isAtRest(key, durableN) ? this.#read(key) : undefined
   }
 
   // ---- rows of split-off groups
@@ -148,8 +147,9 @@ export class Memory {
     if (!this.hasLeaf(x)) this.#leaves.put(x, value && whole(value), this.#durableN)
   }
 
-  isLeafAtRest(x: IdentifierKey, durableN: number): boolean {
-    return this.#leaves.isAtRest(x, durableN)
+  /** As `leaf`, as commits up to `durableN` have left it. */
+  durableLeaf(x: IdentifierKey, durableN: number): Leaf | undefined | null {
+    return this.#leaves.isAtRest(x, durableN) ? this.leaf(x) : null
   }
 
   // ----

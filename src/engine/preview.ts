@@ -18,7 +18,6 @@ export async function preview(host: HostView, where: Where): Promise<Answer> {
   const tasks = [...host.tasks.values()]
   const of = ownedOf(tasks)
   for (const task of tasks) {
-    await task.durable()
     const scan = task.rows.scan(prefixRange('p'))
     for (;;) {
       const page = await scan.next(PROFILES_PER_PAGE)

@@ -1,6 +1,7 @@
 // Questions that the main thread asks a host about its partitions. Owns what is read for an answer; changes nothing.
 //
-// 1. What an answer shows is durable: rows in memory that aren't yet are waited for, others are not.
+// 1. What an answer shows is durable, and nobody waits for that: where memory is ahead of the last commit that counts, the rows behind it
+//    are read. So a look-up takes no longer for the batches that are under way.
 import { TributaryError } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/event.ts'
 import { homeOf, type IdentifierKey, type ProfileKey, profileKey } from '../core/identifier.ts'
@@ -9,6 +10,7 @@ import { ownedOf } from './answers.ts'
 import type { HostView } from './host-view.ts'
 import { positionOf } from './inputs.ts'
 import { leafKey, prefixRange, profileKeyOf, profileRowKey, publicKey } from './keys.ts'
+import { Absent } from './memory.ts'
 import { STREAMS } from './outbox.ts'
 import { preview } from './preview.ts'
 import { decodeProfileRow, Forward, Profile, readRowHead } from './profile.ts'
@@ -59,7 +61,7 @@ const STEPS = 64
 /** Walks from what is looked up to the root, as far as this host has the rows. */
 async function find(host: HostView, { partition, by }: Question & { kind: 'find' }): Promise<Answer> {
   const task = taskOf(host, partition)
-  const ahead = new Map<ProfileKey, Buffer>()
+  const ahead = new Map<ProfileKey, ReadAhead>()
   let key = 'key' in by ? by.key : 'publicId' in by ? await keyOfPublicId(task, by.publicId) : await keyOfLeaf(task, by.identifier, ahead)
   for (let step = 0; key !== undefined && step < STEPS; step++) {
     const home = homeOf(key, task.limits.partitions)
@@ -77,55 +79,35 @@ async function keyOfPublicId(task: Task, id: string): Promise<ProfileKey | undef
   return row?.latin1Slice(0, row.length)
 }
 
-/** The key of a leaf; where the store is asked, also for the row that the identifier would have founded: most often it is the root. */
-async function keyOfLeaf(task: Task, x: IdentifierKey, ahead: Map<ProfileKey, Buffer>): Promise<ProfileKey | undefined> {
-  const known = task.memory.leaf(x)
-  if (known !== null) {
-    if (!task.memory.isLeafAtRest(x, task.durableN)) await task.durable()
-    return known?.key
-  }
-  const own = profileKey(x, 0)
-  const [leaf, row] = await task.rows.getMany([leafKey(x), profileRowKey(own)])
-  if (row) ahead.set(own, row)
-  return leaf && decodeLeaf(leaf).key
-}
-
-interface Found {
-  readonly row: Profile | Forward | undefined
-  /** What the store and the pending rows have always is. */
-  readonly isDurable: boolean
-  /** The events position that the row shows at least. */
+/** The value of a row, and the events position that it shows at least. */
+interface ReadAhead {
+  readonly value: Buffer
   readonly input: number
 }
 
-/** A row as it stands. `ahead` is its value if it was read just now. */
-async function rowOf(task: Task, key: ProfileKey, ahead?: Buffer): Promise<Found> {
-  const known = task.memory.peek(key)
+/** The key of a leaf; where the store is asked, also for the row that the identifier would have founded: most often it is the root. */
+async function keyOfLeaf(task: Task, x: IdentifierKey, ahead: Map<ProfileKey, ReadAhead>): Promise<ProfileKey | undefined> {
+  const known = task.memory.durableLeaf(x, task.durableN)
+  if (known !== null) return known?.key
+  const own = profileKey(x, 0)
   const input = task.committedInput
-  if (known instanceof Profile || known instanceof Forward) {
-    const isDurable = task.memory.isAtRest(key, task.durableN)
-    return { row: known, isDurable, input: isDurable ? input : task.state.input }
-  }
-  const [value] = ahead ? [ahead] : await task.rows.getMany([profileRowKey(key)])
-  return { row: value && decodeProfileRow(key, value), isDurable: true, input }
+  const [leaf, row] = await task.rows.getMany([leafKey(x), profileRowKey(own)])
+  if (row) ahead.set(own, { value: row, input })
+  return leaf && decodeLeaf(leaf).key
 }
 
-/** Shows what is found once it is durable, and looks again where the batch that made it has failed meanwhile (1). */
-async function whenDurable<T>(task: Task, look: () => Promise<{ shown: T; isDurable: boolean }>): Promise<T> {
-  for (;;) {
-    const { undone } = task
-    const { shown, isDurable } = await look()
-    if (!isDurable) await task.durable()
-    if (isDurable || task.undone === undone) return shown
-  }
+/** A row as the last commit that counts has left it (1). */
+async function rowOf(task: Task, key: ProfileKey, ahead?: ReadAhead): Promise<Profile | Forward | undefined> {
+  const known = task.memory.durableRow(key, task.durableN)
+  if (known !== undefined) return known instanceof Absent ? undefined : known
+  const [value] = ahead ? [ahead.value] : await task.rows.getMany([profileRowKey(key)])
+  return value && decodeProfileRow(key, value)
 }
 
-function profile(task: Task, key: ProfileKey, ahead?: Buffer): Promise<ProfileFacts | { forward: ProfileKey } | undefined> {
-  return whenDurable(task, async () => {
-    const { row, isDurable, input } = await rowOf(task, key, ahead)
-    const shown = row instanceof Forward ? { forward: row.to } : row && profileFacts(row, `${task.partition}:${input}`)
-    return { shown, isDurable }
-  })
+async function profile(task: Task, key: ProfileKey, ahead?: ReadAhead): Promise<ProfileFacts | { forward: ProfileKey } | undefined> {
+  const input = ahead?.input ?? task.committedInput
+  const row = await rowOf(task, key, ahead)
+  return row instanceof Forward ? { forward: row.to } : row && profileFacts(row, `${task.partition}:${input}`)
 }
 
 function profileFacts(row: Profile, position: string): ProfileFacts | undefined {
@@ -147,7 +129,6 @@ function profileFacts(row: Profile, position: string): ProfileFacts | undefined 
 }
 
 async function suffixedRows(task: Task, q: Question & { kind: 'rows' }): Promise<Answer> {
-  await task.durable()
   const prefix = `${q.what === 'timeline' ? 't' : 'u'}${q.key}`
   const range = prefixRange(prefix)
   const gte = q.after === '' ? range.gte : `${prefix}${q.after}\u0000`
@@ -159,19 +140,15 @@ async function suffixedRows(task: Task, q: Question & { kind: 'rows' }): Promise
 }
 
 async function memberships(task: Task, key: ProfileKey): Promise<Answer> {
-  const list = await whenDurable(task, async () => {
-    const { row, isDurable } = await rowOf(task, key)
-    const shown: [number, number, boolean][] = []
-    if (row instanceof Profile && row.segments) for (const [segment, m] of row.segments.memberships) shown.push([segment, m.seq, m.in])
-    return { shown, isDurable }
-  })
+  const row = await rowOf(task, key)
+  const list: [number, number, boolean][] = []
+  if (row instanceof Profile && row.segments) for (const [segment, m] of row.segments.memberships) list.push([segment, m.seq, m.in])
   return { kind: 'memberships', memberships: list.sort((a, b) => a[0] - b[0]) }
 }
 
 const MEMBERS_PER_SCAN = 256
 
 async function members(task: Task, q: Question & { kind: 'members' }): Promise<Answer> {
-  await task.durable()
   const scan = task.rows.scan({ gte: q.after === '' ? 'p' : `${profileRowKey(q.after)}\u0000`, lt: prefixRange('p').lt })
   const found: { key: ProfileKey; id: string; userId: string }[] = []
   try {

@@ -110,8 +110,6 @@ export class Task implements TaskView {
   #inFlight: InFlight | undefined
   /** A batch has failed, and memory shows yet what it did. */
   #isUndoing = false
-  /** How often what memory showed was undone. */
-  undone = 0
   /** Read at opening, until `relayAgain`. */
   #unconfirmed: Sent[] = []
   #durableN = 0
@@ -544,7 +542,6 @@ export class Task implements TaskView {
     this.#surroundings.batch = new Batch(this.#rowsAtHand)
     this.memory.clear()
     this.#isUndoing = false
-    this.undone++
     this.#surroundings.seenBefore = new Set()
     await readAllSizes(this.rows, this.sizes)
     await readOrigins(this.rows, this.#surroundings.origins)

@@ -150,9 +150,17 @@ export const PLANTED_IN_ONE: readonly Planted[] = [
   },
   { name: 'messages are confirmed when they arrive', seeds: 60, plant: turned('confirmsEarly') },
   {
-    name: 'answers do not wait for the commit of what they show',
+    name: 'answers show what is not committed',
     seeds: 300,
-    plant: () => replace(Task.prototype, 'durable', () => async () => undefined),
+    plant: () =>
+      replace(
+        Memory.prototype,
+        'durableRow',
+        () =>
+          function (this: Memory, key) {
+            return this.peek(key)
+          },
+      ),
   },
   {
     name: 'what is under way keeps no position open',

@@ -12,7 +12,7 @@ function eventsOf(count: number, bytes: number) {
   const batch = Array.from({ length: count }, (_, k) => ({
     type: 'track',
     event: 'Order',
-    userId: `u${k}`,
+    userId: `person ${k}`,
     properties: { x: 'x'.repeat(bytes) },
   }))
   const context = { acceptedAt: 0, sourcePriority: 100, namespaces, futureLimit: DAY }
@@ -29,7 +29,7 @@ test('a record has the events of one partition, in their order, and no more byte
     const bytes = input.kind === 'events' ? input.events : []
     expect(bytes.length).toBe(count)
     expect(bytes.reduce((sum, event) => sum + event.length, 0)).toBeLessThanOrEqual(5000)
-    inOrder[partition]?.push(...bytes.map((event) => /"u\d+"|u\d+/.exec(event.toString('latin1'))?.[0] ?? ''))
+    inOrder[partition]?.push(...bytes.map((event) => /person \d+/.exec(event.toString('latin1'))?.[0] ?? ''))
   }
   const expected: string[][] = [[], [], [], []]
   for (const event of events) expected[packs.homeOf(event)]?.push(event.identifiers[0]?.value ?? '')

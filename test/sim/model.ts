@@ -3,11 +3,14 @@
 import { must } from '../../src/core/assert.ts'
 import { decodeEvent, type EventRecord } from '../../src/core/event.ts'
 import type { ProfileKey } from '../../src/core/identifier.ts'
+import type { ProfileView } from '../../src/engine/engine.ts'
 import type { FromHost } from '../../src/engine/host.ts'
 import { decodeInput, positionOf } from '../../src/engine/inputs.ts'
 import { decodeCommit } from '../../src/engine/journal.ts'
-import { META_KEY } from '../../src/engine/keys.ts'
+import { META_KEY, profileKeyOf } from '../../src/engine/keys.ts'
 import { decodeBlock, readJsonEntries, readTransitions, STREAMS, type Stream, type TransitionEntry } from '../../src/engine/outbox.ts'
+import { decodeProfileRow, Forward, type Profile } from '../../src/engine/profile.ts'
+import { publicIdText } from '../../src/engine/public-id.ts'
 import { decodeTaskState, emptyTaskState, type TaskState } from '../../src/engine/task-state.ts'
 import type { Appended, Watch } from './disk.ts'
 import type { Op, Tape } from './tape.ts'
@@ -65,6 +68,8 @@ export class Model implements Watch {
   /** Counted operations by profile key, in order. */
   readonly history = new Map<ProfileKey, Op[]>()
   readonly #asOf = new Map<ProfileKey, number>()
+  /** When a profile last changed, by public id, as far as commits are durable. */
+  readonly #updated = new Map<string, number>()
   readonly #blocks: Readonly<Record<Stream, Appended[]>> = { transitions: [], merges: [], deadLetters: [] }
   #lastSeqs: Readonly<Record<Stream, Map<number, number>>> = emptySeqs()
   #memberships = new Map<string, number>()
@@ -133,8 +138,15 @@ export class Model implements Watch {
     p.claim = commit.claim
     for (const [key, value] of commit.rows) {
       if (key === META_KEY && value) this.#moved(p, decodeTaskState(Buffer.from(value), this.partitions.length))
+      else if (key.startsWith('p') && value) this.#changed(decodeProfileRow(profileKeyOf(key), Buffer.from(value)))
     }
     for (const op of must(this.tape, 'there is a tape').committed(partition, commit.claim, commit.n)) this.#counts(op, p)
+  }
+
+  #changed(row: Profile | Forward): void {
+    if (row instanceof Forward) return
+    const id = publicIdText(row.publicId)
+    this.#updated.set(id, Math.max(row.updatedAt, this.#updated.get(id) ?? 0))
   }
 
   #moved(p: PartitionModel, state: TaskState): void {
@@ -221,6 +233,13 @@ export class Model implements Watch {
     const { durable } = this.#partition(partition ?? -1)
     if ((input ?? 0) > durable.input)
       this.fail(7, `an answer shows input ${input} of partition ${partition}; commits reach ${durable.input}`)
+  }
+
+  /** A reader was shown a profile. */
+  shownProfile({ id, position, updatedAt }: ProfileView): void {
+    this.shown(position)
+    const durableAt = this.#updated.get(id) ?? 0
+    if (Date.parse(updatedAt) > durableAt) this.fail(7, `an answer shows ${id} of ${updatedAt}; commits have it of ${durableAt}`)
   }
 
   acknowledged(records: readonly EventRecord[]): void {

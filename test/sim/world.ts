@@ -457,7 +457,7 @@ export class World {
     this.ask(`read ${id}`, async (engine) => {
       const view = await engine.profile({ namespace, value }, minPosition === undefined ? {} : { minPosition })
       if (minPosition !== undefined) this.model.finished(endsOf(minPosition, this.plan.layout.partitions))
-      if (view) this.model.shown(view.position)
+      if (view) this.model.shownProfile(view)
     })
   }
 

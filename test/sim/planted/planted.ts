@@ -151,7 +151,7 @@ export const PLANTED_IN_ONE: readonly Planted[] = [
   { name: 'messages are confirmed when they arrive', seeds: 60, plant: turned('confirmsEarly') },
   {
     name: 'answers show what is not committed',
-    seeds: 300,
+    seeds: 600,
     plant: () =>
       replace(
         Memory.prototype,

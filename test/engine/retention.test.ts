@@ -8,6 +8,7 @@ import { MAX_ENTRIES } from '../../src/operators/operator.ts'
 import { LIMITS, parseWhere } from '../../src/operators/parse.ts'
 import { MemoryStore } from '../../src/state/memory-store.ts'
 import { PendingRows } from '../../src/state/pending.ts'
+import type { StoreRow } from '../../src/state/store.ts'
 import { seeded } from '../identity/random.ts'
 import { crashed, testDisk, turns, within } from './disk.ts'
 import { DAY, type Harness, HOUR, harness } from './harness.ts'
@@ -95,7 +96,37 @@ describe('the dedupe window', () => {
     expect(await messageIds(next)).toEqual(['m1'])
     await next.close()
   })
+
+  test('its old rows go too where time turns for an input that wants more rows, and its batch is cut before it', async () => {
+    const limits = { dedupeWindowMs: DAY, splitBytes: 0, cacheBytes: 0, applyMs: 0 }
+    const h = await harness({ clock: 'wall', partitions: 1, limits })
+    void h.engine.putSegment('browsers', { where: { event: 'Visit', within: '7d', distinct: 'properties.page', gte: 10 } })
+    await h.run(200)
+    await h.send(...Array.from({ length: 10 }, (_, page) => ({ ...visit(`m${page}`, h.clock.now()), properties: { page } })))
+    await h.run(200)
+    const cuts = async (): Promise<number> => Number(/^tributary_batches_cut_total\{[^}]*\} (\d+)/m.exec(await h.engine.metrics())?.[1])
+    const before = await cuts()
+    // In one leap: the timer is the first input of the later generation, and its accumulator is not in memory.
+    h.clock.advance(7 * DAY)
+    await h.run(200)
+    expect((await h.transitions()).map((t) => t.transition)).toEqual(['entered', 'exited'])
+    expect(await cuts()).toBe(before + 1)
+    await h.close()
+    expect(await storedRows(h, 'd')).toEqual([])
+  })
 })
+
+/** Of a closed engine: the rows of a kind in all its stores. */
+async function storedRows(h: Harness, kind: string): Promise<StoreRow[]> {
+  const found: StoreRow[] = []
+  for (const store of h.disk.stores) {
+    const rows = await PendingRows.open(new MemoryStore(store.snapshot()), { applyMs: 1, applyBytes: 1e6, withMark: META_KEY })
+    const scan = rows.scan(prefixRange(kind))
+    found.push(...(await scan.next(10_000)))
+    await scan.close()
+  }
+  return found
+}
 
 /** Holds for every visit; a condition with it shares nothing with one without. */
 const ANY = { 'properties.none': { exists: false } }
@@ -141,19 +172,9 @@ describe('timelines', () => {
 
   /** Of a closed engine: the rows of all timelines, and what the profiles say that there are. */
   async function timelineRows(h: Harness): Promise<{ rows: number; counted: number }> {
-    const found = { rows: 0, counted: 0 }
-    for (const store of h.disk.stores) {
-      const rows = await PendingRows.open(new MemoryStore(store.snapshot()), { applyMs: 1, applyBytes: 1e6, withMark: META_KEY })
-      const timeline = rows.scan(prefixRange('t'))
-      const profiles = rows.scan(prefixRange('p'))
-      found.rows += (await timeline.next(10_000)).length
-      for (const [key, value] of await profiles.next(10_000)) {
-        const p = decodeProfileRow(profileKeyOf(key), value)
-        if (p instanceof Profile) found.counted += p.timelineCount
-      }
-      await Promise.all([timeline.close(), profiles.close()])
-    }
-    return found
+    const profiles = (await storedRows(h, 'p')).map(([key, value]) => decodeProfileRow(profileKeyOf(key), value))
+    const counted = profiles.reduce((sum, p) => sum + (p instanceof Profile ? p.timelineCount : 0), 0)
+    return { rows: (await storedRows(h, 't')).length, counted }
   }
 
   test.each([1, 1000])('lose what is beyond the retention while events come in, %i in a batch', async (batchEvents) => {

@@ -58,7 +58,7 @@ describe('no traffic', () => {
       expect(Math.max(...seen.map((t) => t.decidedAt - t.at))).toBeLessThan(1000)
     }
     expect(h.stopped).toEqual([])
-    await close(h)
+    await h.close()
   })
 
   test('on the real clock', async () => {
@@ -92,7 +92,7 @@ describe('no traffic', () => {
     await h.run(200)
     const { items = [] } = (await h.engine.profileEvents({ namespace: 'user_id', value: 'u1' }, { limit: 10 })) ?? {}
     expect(items.map(({ acceptedAt }) => Date.parse(acceptedAt) >= before)).toEqual([true])
-    await close(h)
+    await h.close()
   })
 
   test('an event dated in the future counts from its instant', async () => {
@@ -111,7 +111,7 @@ describe('no traffic', () => {
         .map((t) => `${t.transition} ${t.segment} ${t.at - t0} ${t.causeId}`)
         .sort(),
     ).toEqual([`entered active ${HOUR} m1`, `exited active ${2 * HOUR} undefined`, `exited silent ${HOUR} m1`])
-    await close(h)
+    await h.close()
   })
 })
 
@@ -158,7 +158,7 @@ describe('a backlog is worked off in its own time', () => {
     expect(exited).toMatchObject({ transition: 'exited', cause: 'timer', userId })
     expect(exited?.at).toBeGreaterThanOrEqual(t0 + 13 * DAY)
     expect(rest).toEqual([])
-    await close(h)
+    await h.close()
   })
 
   test.each([
@@ -193,16 +193,6 @@ describe('a backlog is worked off in its own time', () => {
     await leap(h, t0 + 13 * DAY + HOUR)
     expect((await h.transitions()).map((t) => t.transition)).toEqual(['entered', 'exited'])
     expect(h.stopped).toEqual([])
-    await close(h)
+    await h.close()
   })
 })
-
-/** A virtual clock must run for an engine to close. */
-async function close(h: Harness): Promise<void> {
-  let isClosed = false
-  const closing = h.close().finally(() => {
-    isClosed = true
-  })
-  while (!isClosed) await h.run(5)
-  await closing
-}

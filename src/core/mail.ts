@@ -27,3 +27,6 @@ export class Mail<T> {
     this.#send(messages, transfer)
   }
 }
+
+/** A copy in memory of its own, to be handed over: a view that is posted takes along all that it lies in, a slab of small buffers say. */
+export const alone = (bytes: Uint8Array): Uint8Array<ArrayBuffer> => new Uint8Array(bytes)

@@ -1,7 +1,7 @@
 // A host in a worker thread: opens its files and speaks the messages of host.ts over the parent port.
 import { parentPort, workerData } from 'node:worker_threads'
 import { must } from '../core/assert.ts'
-import { Mail } from '../core/mail.ts'
+import { alone, Mail } from '../core/mail.ts'
 import { type FromHost, failureOf, Host, type HostPorts, type ToHost } from './host.ts'
 import { type HostSetup, openHostPorts } from './open-host.ts'
 import type { KafkaHostSetup } from './open-kafka-host.ts'
@@ -15,10 +15,20 @@ const setup = workerData as HostSetup | KafkaHostSetup
 const opened = new Opened()
 let closing: number | undefined
 
-const mail = new Mail<FromHost>((messages) => port.postMessage(messages))
+const mail = new Mail<FromHost>((messages, transfer) => port.postMessage(messages, transfer))
 
 function post(message: FromHost): void {
-  mail.post(message)
+  if (message.t === 'relay') {
+    const payload = alone(message.payload)
+    mail.post({ ...message, payload }, payload.buffer)
+  } else if (message.t === 'exchange') {
+    const bytes = alone(message.bytes)
+    mail.post({ ...message, bytes }, bytes.buffer)
+  } else if (message.t === 'answer' && message.answer?.kind === 'rows') {
+    const { id, answer } = message
+    const rows = answer.rows.map(([suffix, value]) => [suffix, alone(value)] as const)
+    mail.post({ t: 'answer', id, answer: { ...answer, rows } })
+  } else mail.post(message)
   // Nothing is said after the answer to `close`; with the port closed the thread ends.
   if (message.t === 'answer' && message.id === closing) end()
 }

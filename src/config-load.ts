@@ -199,6 +199,7 @@ function coerce(schema: TSchema, value: unknown, path: string): unknown {
     )
   }
   if (schema.type === 'array' && Array.isArray(value)) return value.map((item, i) => coerce(schema.items as TSchema, item, `${path}[${i}]`))
+  if (schema.means !== undefined && Object.hasOwn(schema.means, String(value))) return schema.means[String(value)]
   if (typeof value !== 'string') return value
   if (schema.unit !== undefined) return quantity(schema.unit as Unit, value, path)
   if (schema.type === 'number' || schema.type === 'integer')

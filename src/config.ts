@@ -45,6 +45,13 @@ function choice<const T extends string>(values: readonly T[], value: T, descript
   return Type.Unsafe<T>({ ...oneOf(values, description), default: value })
 }
 
+/** False where none is wanted; true means the first, as there was once only one. */
+function choiceOrNone<const T extends string>(values: readonly [T, ...T[]], description: string) {
+  const literals = [false, ...values].map((value) => Type.Literal(value))
+  const means = { true: values[0], false: false }
+  return Type.Unsafe<T | false>(Type.Union(literals, { enum: [false, ...values], default: false, means, description }))
+}
+
 function oneOf<const T extends string>(values: readonly T[], description: string) {
   return Type.Unsafe<T>(Type.String({ pattern: `^(${values.join('|')})$`, enum: [...values], description }))
 }
@@ -161,10 +168,7 @@ const KAFKA_OUTPUTS = Type.Object(
     transitions: choice(FORMATS, 'json', 'How values are written; what is there already is read in any format.'),
     merges: choice(FORMATS, 'json', 'As transitions.'),
     deadLetters: choice(FORMATS, 'json', 'As transitions.'),
-    profiles: Type.Boolean({
-      default: false,
-      description: 'Write the state of each profile that has changed to `<prefix>.profiles`, in JSON.',
-    }),
+    profiles: choiceOrNone(FORMATS, 'How the state of each profile that has changed is written to `<prefix>.profiles`; true means json.'),
     registry: Type.Optional({ ...REGISTRY, description: 'Where schemas of avro are registered. None: values say theirs as Avro does.' }),
   },
   { ...STRICT, default: {} },

@@ -5,10 +5,14 @@ import type { Alike, Settings } from '../engine/alike.ts'
 import type { Engine } from '../engine/engine.ts'
 import { type DirectoryOptions, openDirectory } from '../engine/open.ts'
 import type { KafkaOptions } from '../engine/open-kafka.ts'
+import type { Format } from '../engine/outputs-avro.ts'
 import { httpPeers } from '../engine/remote.ts'
 
 /** What another process may take beyond the time for which it is to wait. */
 const ASK_MS = 5000
+
+/** JSON is told as true, as it was before there was another format: so an update alone is no change. */
+const toldProfiles = (format: Format | false = false): Format | boolean => (format === 'json' ? true : format)
 
 /** What a deployment is made with, and what all its processes should have (alike.ts). */
 function alikeOf({ clock, dedupeWindow, identity, timelineRetention, timelineEvents, futureLimit, kafka }: Config, fixed: Settings): Alike {
@@ -16,7 +20,7 @@ function alikeOf({ clock, dedupeWindow, identity, timelineRetention, timelineEve
   return {
     fixed: { ...fixed, clock, dedupeWindow },
     changing: {
-      ...{ timelineRetention, timelineEvents, futureLimit, 'kafka.outputs.profiles': kafka?.outputs.profiles ?? false },
+      ...{ timelineRetention, timelineEvents, futureLimit, 'kafka.outputs.profiles': toldProfiles(kafka?.outputs.profiles) },
       'identity limits': JSON.stringify(limits),
       'identity.namespaces': JSON.stringify(identity.namespaces),
     },
@@ -36,7 +40,7 @@ export async function openEngine(config: Config, options: DirectoryOptions & Pic
   const { openKafka } = await import('../engine/open-kafka.ts')
   const { engine, join } = await openKafka({
     ...options,
-    limits: { ...options.limits, tellsProfiles: kafka.outputs.profiles },
+    limits: { ...options.limits, tellsProfiles: kafka.outputs.profiles !== false },
     kafka,
     alike: alikeOf(config, options.fixed),
     outputs: { formats: kafka.outputs, ...(kafka.outputs.registry ? { registry: kafka.outputs.registry } : {}) },

@@ -9,20 +9,20 @@
 import avro, { type Schema, type Type } from 'avsc'
 import { must } from '../core/assert.ts'
 import { TributaryError } from '../core/errors.ts'
-import type { DeadLetter } from './engine.ts'
-import type { Stream } from './outbox.ts'
+import { OUTBOX_STREAMS, type OutboxStream, type Stream } from './outbox.ts'
 import { JSON_CODEC, type OutputCodec, type Shown } from './outputs-codec.ts'
 import { SCHEMAS } from './outputs-schemas.ts'
 
 export type Format = 'json' | 'avro'
-export type Formats = Readonly<Record<Stream, Format>>
+/** States of profiles are told only where they are asked for. */
+export type Formats = Readonly<Record<Stream, Format>> & { readonly profiles: Format | false }
 
 /** The numbers of schemas in a registry. */
 export interface SchemaNumbers {
   /** Ours. */
-  numberOf(stream: Stream): number
+  numberOf(stream: OutboxStream): number
   /** The schema with a number; throws while it isn't known. */
-  schemaOf(stream: Stream, number: number): Schema
+  schemaOf(stream: OutboxStream, number: number): Schema
 }
 
 const BRACE = 0x7b
@@ -37,27 +37,27 @@ type Row = Readonly<Record<string, unknown>>
 export class AvroCodec implements OutputCodec {
   readonly #formats: Formats
   readonly #numbers: SchemaNumbers | undefined
-  readonly #types: Readonly<Record<Stream, Type>>
-  readonly #heads: Readonly<Record<Stream, Buffer>>
+  readonly #types: Readonly<Record<OutboxStream, Type>>
+  readonly #heads: Readonly<Record<OutboxStream, Buffer>>
   /** How to read what was written with another schema. */
   readonly #resolvers = new Map<string, ReturnType<Type['createResolver']>>()
 
   constructor(formats: Formats, numbers?: SchemaNumbers) {
     this.#formats = formats
     this.#numbers = numbers
-    const typeOf = (stream: Stream): Type => avro.Type.forSchema(SCHEMAS[stream] as unknown as Schema)
-    this.#types = { transitions: typeOf('transitions'), merges: typeOf('merges'), deadLetters: typeOf('deadLetters') }
-    const head = (stream: Stream): Buffer =>
+    const typeOf = (stream: OutboxStream): Type => avro.Type.forSchema(SCHEMAS[stream] as unknown as Schema)
+    this.#types = forEach(typeOf)
+    const head = (stream: OutboxStream): Buffer =>
       numbers && formats[stream] === 'avro' ? registeredHead(numbers.numberOf(stream)) : singleHead(this.#types[stream])
-    this.#heads = { transitions: head('transitions'), merges: head('merges'), deadLetters: head('deadLetters') }
+    this.#heads = forEach(head)
   }
 
-  encode<S extends Stream>(stream: S, entry: Shown[S]): Buffer {
-    if (this.#formats[stream] === 'json') return JSON_CODEC.encode(stream, entry)
+  encode<S extends OutboxStream>(stream: S, entry: Shown[S]): Buffer {
+    if (this.#formats[stream] !== 'avro') return JSON_CODEC.encode(stream, entry)
     return Buffer.concat([this.#heads[stream], this.#types[stream].toBuffer(rowOf(stream, { ...entry }))])
   }
 
-  decode(stream: Stream, value: Buffer): unknown {
+  decode(stream: OutboxStream, value: Buffer): unknown {
     try {
       return this.#decoded(stream, value)
     } catch (error) {
@@ -66,7 +66,7 @@ export class AvroCodec implements OutputCodec {
     }
   }
 
-  #decoded(stream: Stream, value: Buffer): unknown {
+  #decoded(stream: OutboxStream, value: Buffer): unknown {
     switch (value[0]) {
       case BRACE:
         return JSON_CODEC.decode(stream, value)
@@ -79,7 +79,7 @@ export class AvroCodec implements OutputCodec {
     }
   }
 
-  #registered(stream: Stream, value: Buffer): unknown {
+  #registered(stream: OutboxStream, value: Buffer): unknown {
     const number = value.readUInt32BE(1)
     if (!this.#numbers) throw unknownSchema(`number ${number}, and no registry is configured`)
     const name = `${stream} ${number}`
@@ -92,12 +92,15 @@ export class AvroCodec implements OutputCodec {
     return shownOf(stream, this.#types[stream].fromBuffer(value.subarray(REGISTERED_HEAD_BYTES), resolver) as Row)
   }
 
-  #single(stream: Stream, value: Buffer): unknown {
+  #single(stream: OutboxStream, value: Buffer): unknown {
     const type = this.#types[stream]
     if (!singleHead(type).equals(value.subarray(0, SINGLE_HEAD_BYTES))) throw unknownSchema(value.toString('hex', 2, SINGLE_HEAD_BYTES))
     return shownOf(stream, type.fromBuffer(value.subarray(SINGLE_HEAD_BYTES)) as Row)
   }
 }
+
+const forEach = <T>(make: (stream: OutboxStream) => T): Readonly<Record<OutboxStream, T>> =>
+  Object.fromEntries(OUTBOX_STREAMS.map((stream) => [stream, make(stream)])) as Record<OutboxStream, T>
 
 const unknownSchema = (what: string): TributaryError =>
   new TributaryError('registry_failed', `an output was written with a schema that is not known here: ${what}`)
@@ -134,24 +137,28 @@ export function fingerprint(canonical: string): bigint {
   return crc
 }
 
-const INSTANTS: Readonly<Record<Stream, readonly string[]>> = {
+const INSTANTS: Readonly<Record<OutboxStream, readonly string[]>> = {
   transitions: ['at', 'decidedAt'],
   merges: ['at'],
   deadLetters: ['at'],
+  profiles: ['createdAt', 'updatedAt'],
+}
+/** What users sent, of any shape: JSON text in a field (outputs-schemas.ts 3). */
+const JSON_TEXTS: Readonly<Record<OutboxStream, readonly string[]>> = {
+  ...{ transitions: [], merges: [], deadLetters: ['message'], profiles: ['traits', 'computedTraits'] },
 }
 
 /** Instants as numbers; what was received as JSON text. */
-function rowOf(stream: Stream, entry: Record<string, unknown>): Row {
+function rowOf(stream: OutboxStream, entry: Record<string, unknown>): Row {
   for (const name of INSTANTS[stream]) entry[name] = Date.parse(String(entry[name]))
-  if (stream === 'deadLetters' && entry.message !== undefined) entry.message = JSON.stringify(entry.message)
+  for (const name of JSON_TEXTS[stream]) if (entry[name] !== undefined) entry[name] = JSON.stringify(entry[name])
   return entry
 }
 
-function shownOf(stream: Stream, row: Row): object {
+function shownOf(stream: OutboxStream, row: Row): object {
   const entry: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(row)) if (value !== null) entry[name] = value
   for (const name of INSTANTS[stream]) entry[name] = new Date(Number(must(entry[name], 'every schema has it'))).toISOString()
-  const { message } = entry as Partial<DeadLetter>
-  if (stream === 'deadLetters' && typeof message === 'string') entry.message = JSON.parse(message)
+  for (const name of JSON_TEXTS[stream]) if (entry[name] !== undefined) entry[name] = JSON.parse(String(entry[name]))
   return entry
 }

@@ -1,8 +1,8 @@
 // Entries of topics as bytes. Owns JSON, and what an entry must look like to count as one of ours when it is read.
 import type { Transition } from '../core/transition.ts'
 import type { TopicRecord } from '../log/topic.ts'
-import type { DeadLetter, MergeRecord } from './engine.ts'
-import type { Stream } from './outbox.ts'
+import type { DeadLetter, MergeRecord, ProfileView } from './engine.ts'
+import type { OutboxStream, Stream } from './outbox.ts'
 import type { ShownTransition } from './outputs-shown.ts'
 import type { Form } from './outputs-topic.ts'
 
@@ -11,12 +11,13 @@ export interface Shown {
   readonly transitions: ShownTransition
   readonly merges: MergeRecord
   readonly deadLetters: DeadLetter
+  readonly profiles: ProfileView
 }
 
 export interface OutputCodec {
-  encode<S extends Stream>(stream: S, entry: Shown[S]): Buffer
+  encode<S extends OutboxStream>(stream: S, entry: Shown[S]): Buffer
   /** Undefined where it can't be read. */
-  decode(stream: Stream, value: Buffer): unknown
+  decode(stream: OutboxStream, value: Buffer): unknown
 }
 
 export const JSON_CODEC: OutputCodec = {

@@ -16,7 +16,7 @@ import { topicName } from '../log/kafka-topics.ts'
 import type { Topic } from '../log/topic.ts'
 import type { OutputEnds } from './agreement.ts'
 import type { DeadLetter, MergeRecord, Page, PageQuery } from './engine.ts'
-import { decodeBlock, entryId, type OutboxStream, readJsonEntries, readTransitions, STREAMS, type Stream } from './outbox.ts'
+import { decodeBlock, entryId, OUTBOX_STREAMS, type OutboxStream, readJsonEntries, readTransitions, type Stream } from './outbox.ts'
 import { AvroCodec, type Formats } from './outputs-avro.ts'
 import { type OutputCodec, shownForm, transitionForm } from './outputs-codec.ts'
 import { follow } from './outputs-follow.ts'
@@ -74,7 +74,7 @@ export interface TopicOutputsOptions {
   alarm(message: string): void
 }
 
-const STREAMS_IN_JSON: Formats = { transitions: 'json', merges: 'json', deadLetters: 'json' }
+const ALL_IN_JSON: Formats = { transitions: 'json', merges: 'json', deadLetters: 'json', profiles: 'json' }
 
 /** Connects to topics that `ensureTopics` has made or checked. */
 export async function openTopicOutputs(options: TopicOutputsOptions): Promise<TopicOutputs> {
@@ -87,8 +87,8 @@ export async function openTopicOutputs(options: TopicOutputsOptions): Promise<To
   return new TopicOutputs({ writer, topics, codec, clock, origin: randomInt(ORIGINS.from, ORIGINS.to), alarm })
 }
 
-async function openCodec({ settings, formats = STREAMS_IN_JSON, registry }: TopicOutputsOptions): Promise<AvroCodec> {
-  const inAvro = STREAMS.filter((stream) => formats[stream] === 'avro')
+async function openCodec({ settings, formats = ALL_IN_JSON, registry }: TopicOutputsOptions): Promise<AvroCodec> {
+  const inAvro = OUTBOX_STREAMS.filter((stream) => formats[stream] === 'avro')
   if (!registry || inAvro.length === 0) return new AvroCodec(formats)
   const subjects = Object.fromEntries(inAvro.map((stream) => [stream, `${topicName(settings, KIND[stream])}-value`]))
   return new AvroCodec(formats, await OutputSchemas.register(registry, subjects))
@@ -123,7 +123,7 @@ export class TopicOutputs implements OutputPort {
     this.#profiles = new ProfilesTopic({
       clock,
       profileAt,
-      encode: (profile) => Buffer.from(JSON.stringify(profile)),
+      encode: (profile) => this.#ports.codec.encode('profiles', profile),
       write: (partition, entries) => this.#blocksOf('profiles', partition).take(entries),
       alarm: (message) => this.#ports.alarm(message),
     })

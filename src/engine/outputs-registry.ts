@@ -6,7 +6,7 @@
 import type { Schema } from 'avsc'
 import { must } from '../core/assert.ts'
 import { TributaryError } from '../core/errors.ts'
-import type { Stream } from './outbox.ts'
+import type { OutboxStream } from './outbox.ts'
 import type { SchemaNumbers } from './outputs-avro.ts'
 import { SCHEMAS } from './outputs-schemas.ts'
 
@@ -23,24 +23,24 @@ const TYPE = 'application/vnd.schemaregistry.v1+json'
 
 export class OutputSchemas implements SchemaNumbers {
   readonly #access: RegistryAccess
-  readonly #subjects: Readonly<Partial<Record<Stream, string>>>
-  readonly #ours = new Map<Stream, number>()
+  readonly #subjects: Readonly<Partial<Record<OutboxStream, string>>>
+  readonly #ours = new Map<OutboxStream, number>()
   readonly #known = new Map<number, Schema>()
   readonly #asked = new Map<number, Promise<void>>()
 
-  private constructor(access: RegistryAccess, subjects: Readonly<Partial<Record<Stream, string>>>) {
+  private constructor(access: RegistryAccess, subjects: Readonly<Partial<Record<OutboxStream, string>>>) {
     this.#access = access
     this.#subjects = subjects
   }
 
   /** Registers the schemas of some streams, each under the subject given for it (1). */
-  static async register(access: RegistryAccess, subjects: Readonly<Partial<Record<Stream, string>>>): Promise<OutputSchemas> {
+  static async register(access: RegistryAccess, subjects: Readonly<Partial<Record<OutboxStream, string>>>): Promise<OutputSchemas> {
     const schemas = new OutputSchemas(access, subjects)
-    for (const stream of Object.keys(subjects) as Stream[]) await schemas.#register(stream)
+    for (const stream of Object.keys(subjects) as OutboxStream[]) await schemas.#register(stream)
     return schemas
   }
 
-  async #register(stream: Stream): Promise<void> {
+  async #register(stream: OutboxStream): Promise<void> {
     const path = this.#path(stream)
     const { id } = await this.#ask('POST', path, { schema: JSON.stringify(SCHEMAS[stream]) })
     if (typeof id !== 'number') throw failed(`${path} gives no number`)
@@ -48,15 +48,15 @@ export class OutputSchemas implements SchemaNumbers {
     this.#known.set(id, SCHEMAS[stream] as unknown as Schema)
   }
 
-  #path(stream: Stream): string {
+  #path(stream: OutboxStream): string {
     return `/subjects/${encodeURIComponent(must(this.#subjects[stream], 'only streams in Avro are asked for'))}/versions`
   }
 
-  numberOf(stream: Stream): number {
+  numberOf(stream: OutboxStream): number {
     return must(this.#ours.get(stream), 'what is written in Avro was registered')
   }
 
-  schemaOf(stream: Stream, number: number): Schema {
+  schemaOf(stream: OutboxStream, number: number): Schema {
     const known = this.#known.get(number)
     if (known) return known
     if (!this.#asked.has(number))

@@ -155,6 +155,22 @@ describe('kafka', () => {
     expect(message(['--kafka.prefix=x'])).toContain('kafka.brokers')
   })
 
+  test('states of profiles are told in a format, where true means JSON as it always has', () => {
+    const profiles = (text: string) => load(`{brokers: [a:1], outputs: {profiles: ${text}}}`).kafka?.outputs.profiles
+    expect(['true', 'json', 'avro', 'false'].map(profiles)).toEqual(['json', 'json', 'avro', false])
+    for (const [text, format] of [
+      ['true', 'json'],
+      ['avro', 'avro'],
+      ['false', false],
+    ]) {
+      const env = { TRIBUTARY_KAFKA__BROKERS: '["a:1"]', TRIBUTARY_KAFKA__OUTPUTS__PROFILES: String(text) }
+      expect(loadConfig({ env, cwd }).kafka?.outputs.profiles).toBe(format)
+    }
+    expect(load('{brokers: [a:1]}', '--kafka.outputs.profiles=avro').kafka?.outputs.profiles).toBe('avro')
+    const wrong = message(['--kafka', '{brokers: [a:1], outputs: {profiles: xml}}'])
+    expect(wrong).toContain('kafka.outputs.profiles: Expected false, json, avro, not "xml"')
+  })
+
   test('takes PEM from a file or as text', () => {
     file('-----BEGIN CERTIFICATE-----\nx\n', 'ca.pem')
     expect(load('{brokers: [a:1], tls: {authority: ca.pem}}').kafka?.tls).toEqual({ authority: '-----BEGIN CERTIFICATE-----\nx\n' })

@@ -1,21 +1,21 @@
 // Outputs in Avro: what is written is what its published schema says, framed as Avro or a registry wants it, and is read back whatever
 // format is configured, and across versions of the schema.
 import { readFileSync } from 'node:fs'
-import { createServer, type IncomingMessage, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
 import avro, { type Schema } from 'avsc'
+import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Stream } from '../../src/engine/outbox.ts'
+import type { JsonObject } from '../../src/core/event.ts'
+import type { ProfileView } from '../../src/engine/engine.ts'
+import { OUTBOX_STREAMS, type OutboxStream } from '../../src/engine/outbox.ts'
 import { AvroCodec, type Formats, fingerprint } from '../../src/engine/outputs-avro.ts'
 import { JSON_CODEC, type Shown } from '../../src/engine/outputs-codec.ts'
 import { OutputSchemas } from '../../src/engine/outputs-registry.ts'
 import { SCHEMA_FILES, SCHEMAS } from '../../src/engine/outputs-schemas.ts'
+import { RegistryStub } from './registry-stub.ts'
 
-const AVRO: Formats = { transitions: 'avro', merges: 'avro', deadLetters: 'avro' }
-const JSON_ONLY: Formats = { transitions: 'json', merges: 'json', deadLetters: 'json' }
-const STREAMS: readonly Stream[] = ['transitions', 'merges', 'deadLetters']
+const AVRO: Formats = { transitions: 'avro', merges: 'avro', deadLetters: 'avro', profiles: 'avro' }
+const JSON_ONLY: Formats = { transitions: 'json', merges: 'json', deadLetters: 'json', profiles: 'json' }
 const AT = '2026-05-03T10:11:12.345Z'
 
 const whole: Shown['transitions'] = {
@@ -32,7 +32,20 @@ const whole: Shown['transitions'] = {
   decidedAt: AT,
 }
 const { userId: _, causeId: __, ...bare } = whole
-const SAMPLES: { readonly [S in Stream]: readonly Shown[S][] } = {
+const profile: ProfileView = {
+  id: whole.profile,
+  identifiers: [
+    { namespace: 'user_id', value: 'ü1' },
+    { namespace: 'email', value: 'a@b.c' },
+  ],
+  traits: { city: 'Köln', age: 41, vip: true, address: { lines: ['a', null], zip: '01' } },
+  computedTraits: {},
+  segments: ['buyers', 'vips'],
+  createdAt: '2026-05-03T10:11:12.344Z',
+  updatedAt: AT,
+  position: '3:17',
+}
+const SAMPLES: { readonly [S in OutboxStream]: readonly Shown[S][] } = {
   transitions: [whole, { ...bare, cause: 'timer', transition: 'exited', at: AT }],
   merges: [
     { id: '0-1', survivor: 'p1', absorbed: 'p2', at: AT },
@@ -43,13 +56,16 @@ const SAMPLES: { readonly [S in Stream]: readonly Shown[S][] } = {
     { id: '0-2', code: 'no_identifier', reason: 'r', at: AT, message: { a: [1, null, 'ü'], b: 'x' } },
     { id: '0-3', code: 'unreadable', reason: 'r', at: AT, message: 'a text' },
   ],
+  profiles: [profile, { ...profile, identifiers: [], traits: {}, segments: [] }],
 }
+/** An instant that every entry of a stream has. */
+const INSTANT = { transitions: 'at', merges: 'at', deadLetters: 'at', profiles: 'updatedAt' } as const
 
 /** The schema as it is published. */
-const published = (stream: Stream): Schema =>
+const published = (stream: OutboxStream): Schema =>
   JSON.parse(readFileSync(join(import.meta.dirname, '../../docs/avro', SCHEMA_FILES[stream]), 'utf8')) as Schema
 
-test.each(STREAMS)('the published schema of %s is the one that is used', (stream) => {
+test.each(OUTBOX_STREAMS)('the published schema of %s is the one that is used', (stream) => {
   expect(published(stream)).toEqual(SCHEMAS[stream])
 })
 
@@ -58,7 +74,7 @@ test('fingerprints are those of the specification', () => {
   expect(fingerprint('"null"')).toBe(0x63dd24e7cc258f8an)
 })
 
-describe.each(STREAMS)('%s without a registry', (stream) => {
+describe.each(OUTBOX_STREAMS)('%s without a registry', (stream) => {
   const codec = new AvroCodec(AVRO)
 
   test('are read back as they were, in Avro and in JSON', () => {
@@ -75,8 +91,9 @@ describe.each(STREAMS)('%s without a registry', (stream) => {
   test('are what a reader with the published schema finds behind ten bytes of head', () => {
     const type = avro.Type.forSchema(published(stream))
     for (const sample of SAMPLES[stream]) {
-      const row = type.fromBuffer(codec.encode(stream, sample).subarray(10)) as { id: string; at: number }
-      expect([row.id, row.at]).toEqual([sample.id, Date.parse(sample.at)])
+      const row = type.fromBuffer(codec.encode(stream, sample).subarray(10)) as Record<string, unknown>
+      const instant = (sample as unknown as Record<string, string>)[INSTANT[stream]]
+      expect([row.id, row[INSTANT[stream]]]).toEqual([sample.id, Date.parse(String(instant))])
     }
   })
 
@@ -91,43 +108,41 @@ describe.each(STREAMS)('%s without a registry', (stream) => {
   })
 })
 
+describe('states of profiles', () => {
+  const text = fc.string({ unit: 'grapheme', maxLength: 80 })
+  const name = fc.oneof(text, fc.constantFrom('__proto__', 'constructor', 'toString', '', '7', 'a.b', '\u0000'))
+  const odd = fc.oneof(fc.double(), fc.maxSafeInteger(), fc.constantFrom(2 ** 53 + 2, 1e308, 5e-324, -0, null, '\ud800', '\udc00x'))
+  /** Of any shape and name: what JSON can say. */
+  const traits = fc.dictionary(name, fc.oneof(fc.jsonValue(), odd)).map((x) => JSON.parse(JSON.stringify(x)) as JsonObject)
+  const instant = fc.date({ noInvalidDate: true, min: new Date(0), max: new Date(8.64e15) }).map((date) => date.toISOString())
+  const view: fc.Arbitrary<ProfileView> = fc.record({
+    id: text,
+    identifiers: fc.array(fc.record({ namespace: text, value: text })),
+    traits,
+    computedTraits: traits,
+    segments: fc.array(text),
+    createdAt: instant,
+    updatedAt: instant,
+    position: text,
+  })
+
+  test('are read from Avro as from JSON, to the letter, whatever traits there are', () => {
+    const codec = new AvroCodec(AVRO)
+    fc.assert(
+      fc.property(view, (state) => {
+        const [inAvro, inJson] = [codec, JSON_CODEC].map((c) => c.decode('profiles', c.encode('profiles', state)))
+        expect(JSON.stringify(inAvro)).toBe(JSON.stringify(inJson))
+        expect(JSON.stringify(inAvro)).toBe(JSON.stringify(state))
+      }),
+    )
+  })
+})
+
 describe('with a registry', () => {
-  /** As much of a registry as is talked to. */
-  class Registry {
-    readonly schemas: string[] = []
-    readonly asked: string[] = []
-    refuses = false
-    readonly #server: Server = createServer((request, reply) => {
-      void this.#answer(request).then(([status, body]) => reply.writeHead(status).end(JSON.stringify(body)))
-    })
-
-    async listen(): Promise<string> {
-      await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve))
-      return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/`
-    }
-
-    async #answer(request: IncomingMessage): Promise<[number, object]> {
-      this.asked.push(`${request.method} ${request.url} ${request.headers.authorization ?? ''}`.trim())
-      if (this.refuses) return [409, { error_code: 409, message: 'incompatible' }]
-      if (request.method === 'POST') {
-        const { schema } = JSON.parse(await text(request)) as { schema: string }
-        if (!this.schemas.includes(schema)) this.schemas.push(schema)
-        return [200, { id: this.schemas.indexOf(schema) + 1 }]
-      }
-      const schema = this.schemas[Number(request.url?.split('/').at(-1)) - 1]
-      return schema === undefined ? [404, { error_code: 40403 }] : [200, { schema }]
-    }
-
-    close(): void {
-      this.#server.closeAllConnections()
-      this.#server.close()
-    }
-  }
-
-  let registry: Registry
+  let registry: RegistryStub
   let url: string
   beforeEach(async () => {
-    registry = new Registry()
+    registry = new RegistryStub()
     url = await registry.listen()
   })
   afterEach(() => registry.close())
@@ -143,11 +158,11 @@ describe('with a registry', () => {
       'POST /subjects/tributary.transitions-value/versions Bearer t',
       'POST /subjects/a%2Fb-value/versions Bearer t',
     ])
-    const codec = new AvroCodec({ ...AVRO, merges: 'json' }, numbers)
-    for (const stream of STREAMS) {
+    const codec = new AvroCodec({ ...AVRO, merges: 'json', profiles: false }, numbers)
+    for (const stream of OUTBOX_STREAMS) {
       for (const sample of SAMPLES[stream]) {
         const value = codec.encode(stream, sample)
-        const number = { transitions: 1, merges: undefined, deadLetters: 2 }[stream]
+        const number = { transitions: 1, merges: undefined, deadLetters: 2, profiles: undefined }[stream]
         expect(value[0] === 0 ? value.readUInt32BE(1) : undefined).toBe(number)
         expect(codec.decode(stream, value)).toEqual(sample)
       }
@@ -169,14 +184,31 @@ describe('with a registry', () => {
     await expect.poll(() => decodedOrNot(codec, value)).toEqual(withoutUser)
   })
 
-  test('one that refuses or is not there is an error at the start', async () => {
-    registry.refuses = true
-    await expect(OutputSchemas.register({ url }, subjects)).rejects.toMatchObject({ code: 'registry_failed', message: /incompatible/ })
+  test('states of profiles begin with the number of their schema, and are what its readers find behind five bytes', async () => {
+    const numbers = await OutputSchemas.register({ url }, { merges: 'm-value', profiles: 'tributary.profiles-value' })
+    const codec = new AvroCodec({ ...JSON_ONLY, profiles: 'avro' }, numbers)
+    const value = codec.encode('profiles', profile)
+    expect(value.subarray(0, 5)).toEqual(Buffer.from([0, 0, 0, 0, 2]))
+    expect(codec.decode('profiles', value)).toEqual(profile)
+    const asked = await (await fetch(`${url}schemas/ids/${value.readUInt32BE(1)}`)).json()
+    const type = avro.Type.forSchema(JSON.parse((asked as { schema: string }).schema) as Schema)
+    expect(type.fromBuffer(value.subarray(5))).toMatchObject({ id: profile.id, segments: profile.segments, updatedAt: Date.parse(AT) })
+  })
+
+  test.each(OUTBOX_STREAMS)('one that has another schema for %s is an error at the start, and is told nothing new', async (stream) => {
+    const other = { ...SCHEMAS[stream], fields: [{ name: 'id', type: 'long' }] }
+    registry.register('mine-value', JSON.stringify(other))
+    const starting = OutputSchemas.register({ url }, { [stream]: 'mine-value' })
+    await expect(starting).rejects.toMatchObject({ code: 'registry_failed', message: /409.*incompatible/ })
+    expect(registry.schemas).toEqual([JSON.stringify(other)])
+  })
+
+  test('one that is not there is an error at the start', async () => {
     registry.close()
     await expect(OutputSchemas.register({ url }, subjects)).rejects.toMatchObject({ code: 'registry_failed' })
   })
 
-  const numbersOf = (numbers: OutputSchemas) => ({ schemaOf: (stream: Stream, n: number) => numbers.schemaOf(stream, n) })
+  const numbersOf = (numbers: OutputSchemas) => ({ schemaOf: (stream: OutboxStream, n: number) => numbers.schemaOf(stream, n) })
 
   function decodedOrNot(codec: AvroCodec, value: Buffer): unknown {
     try {
@@ -192,8 +224,8 @@ test('JSON is written as the API shows it', () => {
 })
 
 describe('readers with another version of a schema', () => {
-  type Fields = readonly { readonly name: string; readonly default?: unknown }[]
-  const typeOf = (stream: Stream, change: (fields: Fields) => Fields): avro.Type => {
+  type Fields = readonly { readonly name: string; readonly type: unknown; readonly default?: unknown }[]
+  const typeOf = (stream: OutboxStream, change: (fields: Fields) => Fields): avro.Type => {
     const schema = published(stream) as { fields: Fields }
     return avro.Type.forSchema({ ...schema, fields: change(schema.fields) } as Schema)
   }
@@ -201,33 +233,37 @@ describe('readers with another version of a schema', () => {
   /** As before the fields that may be missing were thought of. */
   const older = (fields: Fields): Fields => fields.filter((f) => f.default === undefined)
   const newer = (fields: Fields): Fields => [
-    { name: 'added', type: ['null', 'string'], default: null } as never,
+    { name: 'added', type: ['null', 'string'], default: null },
     ...fields.toReversed(),
-    { name: 'more', type: 'long', default: 7 } as never,
+    { name: 'more', type: 'long', default: 7 },
   ]
   /** What a reader finds in what a writer has written, by name. */
   const readBy = (reader: avro.Type, writer: avro.Type, value: object): Record<string, unknown> => ({
     ...reader.fromBuffer(writer.toBuffer(value), reader.createResolver(writer)),
   })
 
-  test.each(STREAMS)('find in %s what both know, and defaults for what the writer did not', (stream) => {
+  /** Some value of a type. */
+  const sampleOf = (name: string, type: unknown): unknown => {
+    if (type === 'string' || Array.isArray(type)) return `a ${name}`
+    const { items, fields, type: kind } = type as { type: string; items?: unknown; fields?: Fields }
+    if (kind === 'array') return [sampleOf(name, items)]
+    return kind === 'record' ? rowOf(fields ?? []) : 12
+  }
+  const rowOf = (fields: Fields): Record<string, unknown> =>
+    Object.fromEntries(fields.map(({ name, type }) => [name, sampleOf(name, type)]))
+
+  test.each(OUTBOX_STREAMS)('find in %s what both know, and defaults for what the writer did not', (stream) => {
     const [now, before, after] = [asIs, older, newer].map((change) => typeOf(stream, change)) as [avro.Type, avro.Type, avro.Type]
-    const optional = (published(stream) as { fields: Fields }).fields.flatMap((f) => (f.default === undefined ? [] : [f.name]))
+    const { fields } = published(stream) as { fields: Fields }
+    const [all, bare] = [rowOf(fields), rowOf(older(fields))]
+    const none = Object.fromEntries(fields.flatMap((f) => (f.default === undefined ? [] : [[f.name, f.default]])))
     // Else nothing could ever be taken away.
-    expect(optional.length).toBeGreaterThan(0)
-    const texts = Object.fromEntries(
-      (published(stream) as { fields: readonly { name: string; type: unknown }[] }).fields.map(({ name, type }) => [
-        name,
-        type === 'string' || Array.isArray(type) ? `a ${name}` : 12,
-      ]),
-    )
-    const bare = Object.fromEntries(Object.entries(texts).filter(([name]) => !optional.includes(name)))
-    const none = Object.fromEntries(optional.map((name) => [name, null]))
-    expect(readBy(before, now, texts)).toEqual(bare)
+    expect(Object.keys(none).length).toBeGreaterThan(0)
+    expect(readBy(before, now, all)).toEqual(bare)
     expect(readBy(now, before, bare)).toEqual({ ...bare, ...none })
-    expect(readBy(now, after, { ...texts, added: 'x', more: 1 })).toEqual(texts)
-    expect(readBy(after, now, texts)).toEqual({ ...texts, added: null, more: 7 })
-    expect(readBy(before, after, { ...texts, added: 'x', more: 1 })).toEqual(bare)
+    expect(readBy(now, after, { ...all, added: 'x', more: 1 })).toEqual(all)
+    expect(readBy(after, now, all)).toEqual({ ...all, added: null, more: 7 })
+    expect(readBy(before, after, { ...all, added: 'x', more: 1 })).toEqual(bare)
     expect(readBy(after, before, bare)).toEqual({ ...bare, ...none, added: null, more: 7 })
   })
 })

@@ -1,7 +1,8 @@
 // The topic of profiles behind a whole engine: what is left of it, key by key, is what the API shows; whoever is gone is gone from it.
 import { describe, expect, test } from 'vitest'
 import type { ProfileView } from '../../src/engine/engine.ts'
-import { JSON_CODEC } from '../../src/engine/outputs-codec.ts'
+import { AvroCodec } from '../../src/engine/outputs-avro.ts'
+import { JSON_CODEC, type OutputCodec } from '../../src/engine/outputs-codec.ts'
 import { TopicOutputs } from '../../src/engine/outputs-kafka.ts'
 import { parseWhere } from '../../src/operators/parse.ts'
 import { below, type Random, seeded, seedsOf } from '../identity/random.ts'
@@ -12,8 +13,16 @@ import { MemoryTopics } from './memory-topics.ts'
 const PARTITIONS = 4
 const HOSTS = 2
 
-async function opened(topics: MemoryTopics, options: { disk?: TestDisk; tellsProfiles?: boolean } = {}): Promise<Harness> {
-  const { tellsProfiles = true, ...rest } = options
+const AVRO_CODEC = new AvroCodec({ transitions: 'json', merges: 'json', deadLetters: 'json', profiles: 'avro' })
+
+interface Options {
+  readonly disk?: TestDisk
+  readonly tellsProfiles?: boolean
+  readonly codec?: OutputCodec
+}
+
+async function opened(topics: MemoryTopics, options: Options = {}): Promise<Harness> {
+  const { tellsProfiles = true, codec = JSON_CODEC, ...rest } = options
   let clock: Harness['clock'] | undefined
   const lateClock = {
     now: () => clock?.now() ?? 0,
@@ -21,7 +30,7 @@ async function opened(topics: MemoryTopics, options: { disk?: TestDisk; tellsPro
     after: (ms: number, run: () => void) => clock?.after(ms, run) ?? (() => undefined),
   }
   const outputs = new TopicOutputs({
-    ...{ topics: topics.topics, writer: topics.writer, codec: JSON_CODEC, clock: lateClock, origin: 99 },
+    ...{ topics: topics.topics, writer: topics.writer, codec, clock: lateClock, origin: 99 },
     alarm: (text) => expect.fail(text),
   })
   const h = await harness({ partitions: PARTITIONS, hosts: HOSTS, limits: { tellsProfiles }, outputs, ...rest })
@@ -33,7 +42,7 @@ async function opened(topics: MemoryTopics, options: { disk?: TestDisk; tellsPro
 function compacted(topics: MemoryTopics): Map<string, ProfileView | null> {
   const left = new Map<string, ProfileView | null>()
   for (const { key, value } of topics.topics.profiles.records.flat())
-    left.set(key ?? '', value === null ? null : (JSON.parse(String(value)) as ProfileView))
+    left.set(key ?? '', value === null ? null : (AVRO_CODEC.decode('profiles', value) as ProfileView))
   return left
 }
 
@@ -75,13 +84,16 @@ const segments = async (h: Harness): Promise<void> => {
 }
 
 describe('the topic of profiles', () => {
-  test('has, of each key, what the API shows, and nothing of who was merged away', async () => {
+  test.each([
+    ['JSON', JSON_CODEC, 0x7b],
+    ['Avro', AVRO_CODEC, 0xc3],
+  ] as const)('has, of each key, what the API shows, in %s, and nothing of who was merged away', async (_, codec, first) => {
     let [live, gone] = [0, 0]
     for (let seed = 0; seed < seedsOf(4); seed++) {
       const random = seeded(seed)
       const topics = new MemoryTopics(3)
       topics.isPrompt = true
-      const h = await opened(topics)
+      const h = await opened(topics, { codec })
       await segments(h)
       for (let round = 0; round < 8; round++) {
         await h.send(...Array.from({ length: 1 + below(random, 30) }, () => message(random)))
@@ -93,6 +105,8 @@ describe('the topic of profiles', () => {
       }
       await h.engine.settle()
       await agrees(h, topics)
+      const values = topics.topics.profiles.records.flat().flatMap(({ value }) => value ?? [])
+      expect(new Set(values.map((value) => value[0]))).toEqual(new Set([first]))
       expect(h.stopped).toEqual([])
       await h.close()
     }

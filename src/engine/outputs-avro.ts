@@ -152,7 +152,15 @@ const JSON_TEXTS: Readonly<Record<OutboxStream, readonly string[]>> = {
 function rowOf(stream: OutboxStream, entry: Record<string, unknown>): Row {
   for (const name of INSTANTS[stream]) entry[name] = Date.parse(String(entry[name]))
   for (const name of JSON_TEXTS[stream]) if (entry[name] !== undefined) entry[name] = JSON.stringify(entry[name])
-  return entry
+  return wellFormed(entry) as Row
+}
+
+/** Half a character, which JSON escapes, would be written as bytes that strict readers refuse. */
+function wellFormed(value: unknown): unknown {
+  if (typeof value === 'string') return value.toWellFormed()
+  if (Array.isArray(value)) return value.map(wellFormed)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, wellFormed(inner)]))
 }
 
 function shownOf(stream: OutboxStream, row: Row): object {

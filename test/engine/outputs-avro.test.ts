@@ -219,6 +219,23 @@ describe('with a registry', () => {
   }
 })
 
+test('half a character, which UTF-8 has no bytes for, is written as the sign for what is not known', () => {
+  const codec = new AvroCodec(AVRO)
+  const read = <S extends OutboxStream>(stream: S, entry: Shown[S]): unknown => codec.decode(stream, codec.encode(stream, entry))
+  expect(read('transitions', { ...whole, userId: 'a\ud800', causeId: '\udc00' })).toEqual({
+    ...whole,
+    userId: 'a\ufffd',
+    causeId: '\ufffd',
+  })
+  const merge = { id: '0-2', survivor: 'p1', absorbed: 'p3', at: AT }
+  expect(read('merges', { ...merge, messageId: '\ud83d' })).toEqual({ ...merge, messageId: '\ufffd' })
+  const letter = { id: '0-1', code: 'unreadable', at: AT, message: ['\ud800'] }
+  expect(read('deadLetters', { ...letter, reason: '\ud800b' })).toEqual({ ...letter, reason: '\ufffdb' })
+  const identifiers = (value: string) => [{ namespace: 'user_id', value }]
+  const half = { ...profile, identifiers: identifiers('\ud800'), traits: { half: '\ud800' } }
+  expect(read('profiles', half)).toEqual({ ...half, identifiers: identifiers('\ufffd') })
+})
+
 test('JSON is written as the API shows it', () => {
   expect(JSON.parse(String(JSON_CODEC.encode('transitions', whole)))).toEqual(whole)
 })

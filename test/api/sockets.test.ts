@@ -15,6 +15,9 @@ async function start(options: { [name: string]: unknown } = {}): Promise<number>
   return typeof address === 'object' && address ? address.port : 0
 }
 
+/** Beyond this a server has nothing to say. */
+const SILENCE_MS = 30_000
+
 /** Everything the server says until it closes, or for as long as `done` does not hold. */
 function talk(port: number, send: readonly (string | Buffer)[], done: (text: string) => boolean): Promise<string> {
   return new Promise((resolve) => {
@@ -24,7 +27,7 @@ function talk(port: number, send: readonly (string | Buffer)[], done: (text: str
       socket.destroy()
       resolve(text)
     }
-    socket.setTimeout(4000, finish)
+    socket.setTimeout(SILENCE_MS, finish)
     socket.on('error', finish).on('close', finish)
     socket.on('data', (chunk) => {
       text += chunk.toString('latin1')

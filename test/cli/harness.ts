@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { runCommand } from '../../src/cli/commands.ts'
 import { errorLines } from '../../src/cli/failure.ts'
-import { systemClock } from '../../src/core/clock.ts'
+import { type Clock, systemClock } from '../../src/core/clock.ts'
 import { type Harness, harness } from '../api/harness.ts'
 
 export interface Ran {
@@ -19,6 +19,8 @@ export interface RunOptions {
   readonly stdin?: string
   readonly tty?: boolean
   readonly signal?: AbortSignal
+  /** The machine's, unless there is another. */
+  readonly clock?: Clock
   readonly onOut?: (all: string) => void
 }
 
@@ -40,7 +42,7 @@ export async function run(argv: readonly string[], options: RunOptions = {}): Pr
       input: Readable.from(options.stdin === undefined ? [] : [Buffer.from(options.stdin)]),
       env: options.url === undefined ? {} : { TRIBUTARY_URL: options.url },
       cwd: '.',
-      clock: systemClock,
+      clock: options.clock ?? systemClock,
       interrupted: options.signal ?? new AbortController().signal,
     })
   } catch (error) {
@@ -71,10 +73,35 @@ export function folder(files: { readonly [name: string]: string | Buffer }): {
   return { dir, path: (name) => join(dir, name), remove: () => rmSync(dir, { recursive: true, force: true }) }
 }
 
+/** Waits for something that a test has brought about; a busy machine may take its time. */
 export async function until(holds: () => boolean, what: string): Promise<void> {
-  for (let i = 0; i < 500; i++) {
+  for (let i = 0; i < 6000; i++) {
     if (holds()) return
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
-  throw new Error(`not within 5 s: ${what}`)
+  throw new Error(`not within a minute: ${what}`)
+}
+
+/** A clock on which nothing takes time but waiting, which takes none in truth. */
+export class WaitingClock implements Clock {
+  /** How long was waited, each time. */
+  readonly waits: number[] = []
+  #now = 1_700_000_000_000
+
+  now(): number {
+    return this.#now
+  }
+
+  monotonicMs(): number {
+    return this.#now
+  }
+
+  after(delayMs: number, run: () => void): () => void {
+    const next = setImmediate(() => {
+      this.#now += delayMs
+      this.waits.push(delayMs)
+      run()
+    })
+    return () => clearImmediate(next)
+  }
 }

@@ -66,9 +66,7 @@ async function urlOf(server: Run): Promise<string> {
 }
 
 describe('start', () => {
-  test('prints one line with its URL, serves, stops on SIGTERM, finds everything again, and refuses what would harm it', {
-    timeout: 60_000,
-  }, async () => {
+  test('prints one line with its URL, serves, stops on SIGTERM, finds everything again, and refuses what would harm it', async () => {
     const first = start()
     const url = await urlOf(first)
     expect((await fetch(`${url}/readyz`)).status).toBe(200)

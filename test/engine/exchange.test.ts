@@ -199,28 +199,24 @@ class Process {
 }
 
 describe('messages between partitions of several processes', () => {
-  test.each(Array.from({ length: seedsOf(6) }, (_, i) => i + 1))(
-    'arrive once and in order (seed %i)',
-    { timeout: 60_000 },
-    async (seed) => {
-      const world = new World(seed)
-      await world.run(STEPS, () => {
-        if (below(world.random, 4) === 0) world.send()
-        if (below(world.random, 60) === 0)
-          world.move(below(world.random, PARTITIONS), below(world.random, PROCESSES), below(world.random, 2) === 0)
-      })
-      world.isBad = false
-      for (let tries = 0; !world.isDone && tries < 200; tries++) await world.run(100, () => undefined)
-      expect(world.isDone).toBe(true)
-      for (const [target, rows] of world.rows.entries())
-        for (const [origin, taken] of rows.taken.entries()) {
-          const sent = world.rowsOf(origin).sent[target] ?? 0
-          expect(taken.map((m) => m.seq)).toEqual(Array.from({ length: sent }, (_, i) => i + 1))
-          for (const { seq, bytes } of taken) expect(bytes.equals(Buffer.alloc(bytes.length, `${origin}>${target}:${seq} `))).toBe(true)
-        }
-      for (const process of world.processes) process.exchange.close()
-    },
-  )
+  test.each(Array.from({ length: seedsOf(6) }, (_, i) => i + 1))('arrive once and in order (seed %i)', async (seed) => {
+    const world = new World(seed)
+    await world.run(STEPS, () => {
+      if (below(world.random, 4) === 0) world.send()
+      if (below(world.random, 60) === 0)
+        world.move(below(world.random, PARTITIONS), below(world.random, PROCESSES), below(world.random, 2) === 0)
+    })
+    world.isBad = false
+    for (let tries = 0; !world.isDone && tries < 200; tries++) await world.run(100, () => undefined)
+    expect(world.isDone).toBe(true)
+    for (const [target, rows] of world.rows.entries())
+      for (const [origin, taken] of rows.taken.entries()) {
+        const sent = world.rowsOf(origin).sent[target] ?? 0
+        expect(taken.map((m) => m.seq)).toEqual(Array.from({ length: sent }, (_, i) => i + 1))
+        for (const { seq, bytes } of taken) expect(bytes.equals(Buffer.alloc(bytes.length, `${origin}>${target}:${seq} `))).toBe(true)
+      }
+    for (const process of world.processes) process.exchange.close()
+  })
 })
 
 test('records stay below their limit, and say what was said', () => {

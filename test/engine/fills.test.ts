@@ -115,7 +115,7 @@ test.each([
   [1, 1, 20260504],
   [4, 2, 20260505],
   [16, 1, freshSeed()],
-])('%i partitions, %i hosts, seed %i', { timeout: 60_000 }, async (partitions, hosts, seed) => {
+])('%i partitions, %i hosts, seed %i', async (partitions, hosts, seed) => {
   const random = seeded(seed)
   const limits = { batchEvents: 40, splitBytes: 60, cacheBytes: 60_000, applyMs: 5, applyBytes: 20_000, timelineEvents: 1e6 }
   const options: HarnessOptions = { partitions, hosts, limits }

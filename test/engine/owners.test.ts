@@ -185,7 +185,7 @@ describe('processes that take partitions over from one another', () => {
     expect(owners).toBeGreaterThan(3 * SEEDS)
     expect(fenced).toBeGreaterThan(SEEDS)
     expect(came).toBeGreaterThan(10 * SEEDS)
-  }, 120_000)
+  })
 
   // The clock moves while merges are under way: how far they are then decides what is seen, so only what can't depend on it is compared.
   test(`count each message once, and leave no gap between transitions (with merges, ${SEEDS} seeds)`, async () => {
@@ -214,7 +214,7 @@ describe('processes that take partitions over from one another', () => {
       expect(messageHashes(last.stores), `seed ${seed}`).toEqual(messageHashes(reference.stores))
     }
     expect(fenced).toBeGreaterThan(SEEDS)
-  }, 120_000)
+  })
 })
 
 async function opened(world: Owners, name: string, stores = newStores(PARTITIONS)): Promise<Process> {

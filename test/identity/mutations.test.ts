@@ -9,7 +9,6 @@ import { isBroken, type Mutation, type Partition, UNLIMITED, type World } from '
 
 /** Tried until one breaks. */
 const SEEDS = 2000
-const SLOW = { timeout: 60_000 }
 
 const rootAt = (at: Partition, key: ProfileKey): Root | undefined => {
   const row = at.rows.get(key)
@@ -120,7 +119,7 @@ function firstFailure(mutation: () => Mutation, options: RunOptions = {}, seeds 
   return undefined
 }
 
-describe('what the property test notices', SLOW, () => {
+describe('what the property test notices', () => {
   test.each(MUTATIONS)('%s', (_, mutation, options) => {
     const failure = firstFailure(mutation, options)
     expect(failure).toBeDefined()

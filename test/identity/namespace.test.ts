@@ -102,9 +102,8 @@ describe('blocked', () => {
 
   test('a pattern takes linear time, and one that is none is refused', () => {
     const own = new Namespaces({ namespaces: [{ name: 'user_id', blocked: ['/(a+)+$/'] }] })
-    const started = performance.now()
-    own.normalise('user_id', `${'a'.repeat(400)}!`)
-    expect(performance.now() - started).toBeLessThan(1000)
+    // Whoever went back to try the other ways would be at it for ever.
+    expect('blocked' in own.normalise('user_id', `${'a'.repeat(400)}!`)).toBe(false)
     expect(() => new Namespaces({ namespaces: [{ name: 'user_id', blocked: ['/(/'] }] })).toThrow('no pattern of RE2')
   })
 })

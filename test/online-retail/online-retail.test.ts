@@ -145,7 +145,7 @@ if (file === undefined) console.warn(`skipped: neither ${FILES.join(' nor ')} is
 describe.skipIf(file === undefined)('Online Retail', () => {
   const orders = file === undefined ? [] : readOrders(file)
 
-  test('as it is', { timeout: 120_000 }, async () => {
+  test('as it is', async () => {
     console.log(`${orders.length} messages of ${file}`)
     expect(orders.length).toBeGreaterThan(10_000)
     await onServer(async (url) => {
@@ -157,7 +157,7 @@ describe.skipIf(file === undefined)('Online Retail', () => {
     })
   })
 
-  test('thousands of messages twice, shuffled, in batches of 1 to 500', { timeout: 120_000 }, async () => {
+  test('thousands of messages twice, shuffled, in batches of 1 to 500', async () => {
     const seed = Number(process.env.TRIBUTARY_SEED ?? Math.floor(Math.random() * 1e6))
     console.log(`seed ${seed}`)
     const random = seeded(seed)

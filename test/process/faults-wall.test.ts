@@ -4,7 +4,7 @@ import { faultRounds } from './rounds.ts'
 
 const seed = Number(process.env.TRIBUTARY_SEED ?? Math.floor(Math.random() * 1e6))
 
-test('every transition is where the events and the clock put it', { timeout: 120_000 }, async () => {
+test('every transition is where the events and the clock put it', async () => {
   const { faults, figures } = await faultRounds({
     seed,
     faults: ['stood still', 'killed'],

@@ -23,7 +23,7 @@ function manualRounds(): Pick<RoundsOptions, 'faults' | 'disk'> {
   return trial ? { faults, disk: { kind: 'tmpfs', megabytes: MEGABYTES } } : { faults }
 }
 
-test('nothing is lost, nothing counts twice, and every law can fail', { timeout: 120_000 }, async () => {
+test('nothing is lost, nothing counts twice, and every law can fail', async () => {
   const say = (what: string): void => console.log(what)
   const { faults, figures, seen } = await faultRounds({
     seed,

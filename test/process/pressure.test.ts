@@ -6,6 +6,9 @@ import type { TimelineEvent } from '../../src/engine/engine.ts'
 import { call, listOf, settle } from './client.ts'
 import { DataDirectory, pause, ServerProcess, startServer } from './server.ts'
 
+/** Of forty requests at a time, at most. */
+const CROWDS = 20
+
 let directory: DataDirectory
 let started: ServerProcess[]
 beforeEach(() => {
@@ -27,7 +30,7 @@ const post = (url: string, batch: object[]): Promise<Response> =>
   fetch(`${url}/v1/batch`, { method: 'POST', body: JSON.stringify({ batch }) })
 
 describe('429', () => {
-  test('when the disk is nearly full; reading goes on', { timeout: 60_000 }, async () => {
+  test('when the disk is nearly full; reading goes on', async () => {
     const { url } = await up('--min-free-bytes', '1000TB')
     const reply = await post(url, [{ type: 'track', event: 'E', userId: 'u', messageId: 'm' }])
     expect([reply.status, reply.headers.get('retry-after')]).toEqual([429, '30'])
@@ -36,11 +39,15 @@ describe('429', () => {
     expect((await fetch(`${url}/v1/segments`)).status).toBe(200)
   })
 
-  test('when the engine is behind; what is sent again counts once', { timeout: 60_000 }, async () => {
+  test('when the engine is behind; what is sent again counts once', async () => {
     const { url } = await up('--max-lag-events', '50')
-    const batches = Array.from({ length: 40 }, (_, b) =>
-      Array.from({ length: 100 }, (_, i) => ({ type: 'track', event: 'E', userId: `u${i % 7}`, messageId: `m${b}-${i}` })),
-    )
+    const batches: { messageId: string }[][] = []
+    const next = (): object[] => {
+      const b = batches.length
+      const batch = Array.from({ length: 100 }, (_, i) => ({ type: 'track', event: 'E', userId: `u${i % 7}`, messageId: `m${b}-${i}` }))
+      batches.push(batch)
+      return batch
+    }
     let refused = 0
     const deliver = async (batch: object[]): Promise<void> => {
       for (;;) {
@@ -52,7 +59,8 @@ describe('429', () => {
         await pause(50)
       }
     }
-    await Promise.all(batches.map(deliver))
+    // Whether the engine is behind is a matter of luck: one crowd after the other, until it was.
+    for (let crowd = 0; refused === 0 && crowd < CROWDS; crowd++) await Promise.all(Array.from({ length: 40 }, () => deliver(next())))
     expect(refused).toBeGreaterThan(0)
     await settle(url)
     const seen: string[] = []
@@ -68,7 +76,7 @@ describe('429', () => {
 })
 
 describe('start', () => {
-  test('other namespaces than those of the data are refused', { timeout: 60_000 }, async () => {
+  test('other namespaces than those of the data are refused', async () => {
     await (await up()).end('SIGTERM')
     const config = join(directory.path, '../other.yaml')
     writeFileSync(config, 'identity:\n  namespaces:\n    - name: account\n    - name: user_id\n')
@@ -78,7 +86,7 @@ describe('start', () => {
     expect(other.err).toContain('What to do next:')
   })
 
-  test('with keys it listens beyond loopback, and takes nobody without one', { timeout: 60_000 }, async () => {
+  test('with keys it listens beyond loopback, and takes nobody without one', async () => {
     const config = join(directory.path, '../keys.yaml')
     writeFileSync(config, 'keys:\n  - { name: site, role: write, key: w-secret }\n  - { name: desk, role: read, key: r-secret }\n')
     const { url, err } = await up('--config', config, '--host', '0.0.0.0')
@@ -100,7 +108,7 @@ describe('start', () => {
     expect((await fetch(`${here}/v1/admin/settle`, { method: 'POST', headers: desk })).status).toBe(403)
   })
 
-  test('a directory that a killed server has left is taken over; one in use is not', { timeout: 60_000 }, async () => {
+  test('a directory that a killed server has left is taken over; one in use is not', async () => {
     const first = await up()
     const twin = new ServerProcess(directory.path, ['--partitions', '2'])
     expect(await twin.exited).toEqual({ code: 1, signal: null })

@@ -28,7 +28,7 @@ function faulty(nth: number): Fault {
   return fault === '429 with Retry-After' && nth / 2 >= FAULTS.length ? 'none' : fault
 }
 
-test('every message counts once, whatever happens to the requests', { timeout: 60_000 }, async () => {
+test('every message counts once, whatever happens to the requests', async () => {
   const proxy = await startProxy(server.url, faulty)
   // Most of the time goes by between a fault and the repeat: several clients share it.
   const settings = { writeKey: 'any', host: proxy.url, flushAt: 4, flushInterval: 50, maxRetries: 10, httpRequestTimeout: 5000 }

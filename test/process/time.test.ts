@@ -7,7 +7,7 @@ const PEOPLE = 24
 const WINDOW_MS = 3000
 const LIMIT_MS = 1000
 
-test('an exit that is due is on the stream within a second', { timeout: 60_000 }, async () => {
+test('an exit that is due is on the stream within a second', async () => {
   const directory = new DataDirectory()
   const server = await startServer(directory.path, ['--partitions', '8'])
   const follower = new Follower(() => server.url)
@@ -44,7 +44,7 @@ test('an exit that is due is on the stream within a second', { timeout: 60_000 }
   }
 })
 
-test('what fell due while the server was down comes at the next start, at its own instant', { timeout: 60_000 }, async () => {
+test('what fell due while the server was down comes at the next start, at its own instant', async () => {
   const directory = new DataDirectory()
   let server = await startServer(directory.path, ['--partitions', '2'])
   const follower = new Follower(() => server.url)

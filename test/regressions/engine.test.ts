@@ -64,7 +64,7 @@ test('an event of minus something, handed over with the root that it founded, me
 test.each([
   { ...LAYOUT, partitions: 16, slow: true },
   { ...LAYOUT, partitions: 4, hosts: 2, slow: true, cacheBytes: 0, applyBytes: 1 },
-])('killed in the middle of a merge ($partitions partitions, $hosts hosts)', { timeout: 60_000 }, async (layout) => {
+])('killed in the middle of a merge ($partitions partitions, $hosts hosts)', async (layout) => {
   for (let turns = 0; turns < 40; turns += 2) {
     const run = await WorldRun.open({ ...layout, seed: turns })
     await run.step({ kind: 'put', id: 's0', where: { event: 'A', count: { gte: 2 } } })

@@ -15,7 +15,7 @@ interface Case {
   readonly plan: Plan
 }
 
-test.each(readdirSync(DIR))('%s', { timeout: 60_000 }, async (file) => {
+test.each(readdirSync(DIR))('%s', async (file) => {
   const { why, plan } = JSON.parse(readFileSync(join(DIR, file), 'utf8')) as Case
   expect(why).not.toBe('')
   for (let i = 0; i < SEEDS; i++) {

@@ -6,7 +6,7 @@ import { QUICK_SEEDS } from './planted/planted.ts'
 
 const quick = PLANTED.filter((bug) => bug.seeds <= QUICK_SEEDS)
 
-test.each(quick.map((bug) => [bug.name, bug] as const))('it is found that %s', { timeout: 120_000 }, async (_, bug) => {
+test.each(quick.map((bug) => [bug.name, bug] as const))('it is found that %s', async (_, bug) => {
   const found = await hunt(bug)
   expect(found, `found within ${bug.seeds} seeds`).toBeDefined()
 })

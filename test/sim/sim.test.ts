@@ -20,16 +20,16 @@ async function expectSound(seed: number): Promise<Outcome> {
   return outcome
 }
 
-test(`seeds 1 to ${FIXED} break no invariant`, { timeout: 120_000 }, async () => {
+test(`seeds 1 to ${FIXED} break no invariant`, async () => {
   for (let seed = 1; seed <= FIXED; seed++) await expectSound(seed)
 })
 
 const fresh = freshSeed()
-test(`${FRESH} seeds from ${fresh} on break no invariant`, { timeout: 120_000 }, async () => {
+test(`${FRESH} seeds from ${fresh} on break no invariant`, async () => {
   for (let seed = fresh; seed < fresh + FRESH; seed++) await expectSound(seed)
 })
 
-test('two runs of one seed take the same steps', { timeout: 60_000 }, async () => {
+test('two runs of one seed take the same steps', async () => {
   for (const seed of [3, 23, 47]) {
     const [one, other] = [await runSeed(seed), await runSeed(seed)]
     expect(other.hash).toBe(one.hash)
@@ -37,7 +37,7 @@ test('two runs of one seed take the same steps', { timeout: 60_000 }, async () =
   }
 })
 
-test('a plan is plain data: written down and read back it takes the same steps', { timeout: 60_000 }, async () => {
+test('a plan is plain data: written down and read back it takes the same steps', async () => {
   const plan = drawPlan(5, ACTIONS)
   const [one, other] = [await runPlan(plan), await runPlan(JSON.parse(JSON.stringify(plan)))]
   expect(other.hash).toBe(one.hash)
@@ -55,17 +55,17 @@ async function expectDeploymentSound(seed: number): Promise<void> {
   if (broken) throw new Error(`seed ${seed} of a deployment: invariant ${broken.invariant}: ${broken.what}\n${storyOfDeployment(outcome)}`)
 }
 
-test(`seeds 1 to ${OWNERS_FIXED} of several owners, and of deployments, break no invariant`, { timeout: 120_000 }, async () => {
+test(`seeds 1 to ${OWNERS_FIXED} of several owners, and of deployments, break no invariant`, async () => {
   for (let seed = 1; seed <= OWNERS_FIXED; seed++) await expectOwnersSound(seed)
   for (let seed = 1; seed <= DEPLOYMENTS_FIXED; seed++) await expectDeploymentSound(seed)
 })
 
-test(`the like of seed ${fresh} and the next break no invariant`, { timeout: 120_000 }, async () => {
+test(`the like of seed ${fresh} and the next break no invariant`, async () => {
   for (let seed = fresh; seed < fresh + OWNERS_FRESH; seed++) await expectOwnersSound(seed)
   for (let seed = fresh; seed < fresh + DEPLOYMENTS_FRESH; seed++) await expectDeploymentSound(seed)
 })
 
-test('two runs of one seed of several owners, and of a deployment, take the same steps', { timeout: 60_000 }, async () => {
+test('two runs of one seed of several owners, and of a deployment, take the same steps', async () => {
   for (const run of [runOwnersSeed, runDeploymentSeed]) {
     const [one, other] = [await run(7), await run(7)]
     expect(other.hash).toBe(one.hash)

@@ -146,7 +146,7 @@ async function lives(seed: number, cuts: number): Promise<{ cuts: number; twoLog
   return outcome
 }
 
-test('after power loss the journal makes the store whole, whichever logs lost their ends', { timeout: 60_000 }, async () => {
+test('after power loss the journal makes the store whole, whichever logs lost their ends', async () => {
   let twoLogs = 0
   let trusting = 0
   // Where one log takes over from another is RocksDB's doing, so how many seeds it takes to see a fault varies.

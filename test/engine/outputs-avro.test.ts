@@ -74,6 +74,22 @@ test('fingerprints are those of the specification', () => {
   expect(fingerprint('"null"')).toBe(0x63dd24e7cc258f8an)
 })
 
+test('the fingerprints of the schemas are those that another implementation finds (fastavro 1.13.1), and that the docs name', () => {
+  const found = {
+    transitions: 'bc433c7d5d8b68b6',
+    merges: '0ac79455fc054298',
+    deadLetters: '4b3c41990a762b4c',
+    profiles: '5018362335d7fb0c',
+  }
+  const docs = readFileSync(join(import.meta.dirname, '../../docs/kafka.md'), 'utf8')
+  for (const stream of OUTBOX_STREAMS) {
+    const head = new AvroCodec(AVRO).encode(stream, SAMPLES[stream][0] as Shown[typeof stream]).toString('hex', 0, 10)
+    expect(head).toBe(`c301${found[stream]}`)
+    const bytes = head.toUpperCase().match(/../g)?.join(' ')
+    expect(docs).toContain(`| \`docs/avro/${SCHEMA_FILES[stream]}\` | \`${bytes}\` |`)
+  }
+})
+
 describe.each(OUTBOX_STREAMS)('%s without a registry', (stream) => {
   const codec = new AvroCodec(AVRO)
 

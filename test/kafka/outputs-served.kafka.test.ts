@@ -1,15 +1,18 @@
 // What two real servers of one deployment put out: a stream that goes on at the other when its server is killed, the example consumer,
-// the topic of profiles, and merges in Avro, each against what the API shows in the end.
+// the topic of profiles, and merges in Avro, each against what the API shows in the end. One server frames values as Avro does, the other
+// as a registry wants it: readers here have the published schemas, or ask the registry, and know nothing else.
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import avro, { type Schema } from 'avsc'
 import { afterEach, beforeEach, expect, inject, test } from 'vitest'
 import type { Transition } from '../../src/core/transition.ts'
 import type { MergeRecord, Page, ProfileView } from '../../src/engine/engine.ts'
 import { KafkaTopic } from '../../src/log/kafka-topic.ts'
 import type { TopicRecord } from '../../src/log/topic.ts'
+import { RegistryStub } from '../engine/registry-stub.ts'
 import { ServerProcess } from '../process/server.ts'
 import { clock, until } from './world.ts'
 
@@ -18,19 +21,26 @@ const PEOPLE = 40
 const prefix = `test-${randomUUID()}`
 let root: string
 let servers: ServerProcess[] = []
+let registry: RegistryStub
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'outputs-served-'))
+  registry = new RegistryStub()
 })
 afterEach(async () => {
   await Promise.all(servers.map((server) => server.end('SIGKILL')))
   servers = []
+  registry.close()
   rmSync(root, { recursive: true, force: true })
 })
 
-async function start(name: string): Promise<ServerProcess> {
-  const outputs = { profiles: true, merges: 'avro' }
+function begin(name: string, registryUrl?: string): ServerProcess {
+  const outputs = { profiles: 'avro', merges: 'avro', ...(registryUrl === undefined ? {} : { registry: { url: registryUrl } }) }
   const kafka = JSON.stringify({ brokers: [inject('kafka')], prefix, sessionTimeoutMs: 3000, outputs })
-  const server = await new ServerProcess(join(root, name), ['--partitions', String(PARTITIONS), '--kafka', kafka]).listening()
+  return new ServerProcess(join(root, name), ['--partitions', String(PARTITIONS), '--kafka', kafka])
+}
+
+async function start(name: string, registryUrl?: string): Promise<ServerProcess> {
+  const server = await begin(name, registryUrl).listening()
   servers.push(server)
   return server
 }
@@ -90,23 +100,36 @@ async function live(from: number, to: number): Promise<void> {
   }
 }
 
+const PUBLISHED = readFileSync(join(import.meta.dirname, '../../docs/avro/profile.avsc'), 'utf8')
+
+/** As docs/kafka.md says it is to be read. */
+function stateIn(value: Buffer): Omit<ProfileView, 'position'> {
+  const [schema, from] = value[0] === 0 ? [registry.schemas[value.readUInt32BE(1) - 1], 5] : [PUBLISHED, 10]
+  const row = avro.Type.forSchema(JSON.parse(schema ?? '') as Schema).fromBuffer(value.subarray(from)) as Record<string, never>
+  const [createdAt, updatedAt] = [row.createdAt, row.updatedAt].map((ms) => new Date(ms ?? Number.NaN).toISOString()) as [string, string]
+  const { id = '', identifiers = [], segments = [], traits = '', computedTraits = '' } = row
+  return { id, identifiers, segments, traits: JSON.parse(traits), computedTraits: JSON.parse(computedTraits), createdAt, updatedAt }
+}
+
 async function expectProfilesShown(): Promise<void> {
-  const left = new Map(
-    (await recordsOf('profiles')).map((r) => [r.key ?? '', r.value === null ? null : (JSON.parse(String(r.value)) as ProfileView)]),
-  )
+  const records = await recordsOf('profiles')
+  expect(new Set(records.flatMap(({ value }) => value?.[0] ?? []))).toEqual(new Set([0xc3, 0]))
+  const left = new Map(records.map(({ key = '', value }) => [key, value && stateIn(value)]))
   const members = await ask<Page<{ profile: string }>>('/v1/segments/buyers/members?limit=1000')
   expect([...left].flatMap(([id, state]) => (state ? [id] : [])).sort()).toEqual(members.items.map((m) => m.profile).sort())
   for (const [id, state] of left) {
     if (!state) continue
     const { position: _, ...shown } = await ask<ProfileView>(`/v1/profiles/profile_id:${id}`)
-    expect(state).toMatchObject(shown)
+    expect(state).toEqual(shown)
   }
   const merges = await ask<Page<MergeRecord>>('/v1/merges?limit=1000')
   expect([...left].flatMap(([id, state]) => (state ? [] : [id])).sort()).toEqual([...new Set(merges.items.map((m) => m.absorbed))].sort())
 }
 
 test('nothing of what is put out is missed when a server is killed, whoever reads it', { timeout: 180_000 }, async () => {
-  const [one, other] = [await start('one'), await start('other')]
+  const url = await registry.listen()
+  const [one, other] = [await start('one'), await start('other', url)]
+  expect(registry.asked).toEqual(['merges', 'profiles'].map((kind) => `POST /subjects/${prefix}.${kind}-value/versions`))
   await ask('/v1/segments/buyers', { method: 'PUT', body: { where: { event: 'Bought' } } })
   const seen = { last: '', transitions: [] as Transition[] }
   const following = follow(one, seen).catch(() => undefined)
@@ -126,7 +149,7 @@ test('nothing of what is put out is missed when a server is killed, whoever read
   await until(() => new Set(seen.transitions.map((t) => t.id)).size === ids.length)
   expect([...new Set(seen.transitions.map((t) => t.id))].sort()).toEqual(ids)
   await expectProfilesShown()
-  expect((await recordsOf('merges')).map((r) => r.value?.[0])).toEqual((await recordsOf('merges')).map(() => 0xc3))
+  expect((await recordsOf('merges')).filter(({ value }) => value?.[0] !== 0xc3 && value?.[0] !== 0)).toEqual([])
   const state = join(root, 'counts.json')
   const script = join(import.meta.dirname, '../../examples/kafka-consumer/consume.ts')
   const args = [script, '--brokers', inject('kafka'), '--topic', `${prefix}.transitions`, '--state', state, '--until', String(ids.length)]
@@ -136,4 +159,11 @@ test('nothing of what is put out is missed when a server is killed, whoever read
   await other.end('SIGTERM')
   servers = []
   await goingOn
+})
+
+test('a server whose registry has another schema of profiles does not start', async () => {
+  registry.register(`${prefix}.profiles-value`, JSON.stringify({ type: 'record', name: 'Profile', fields: [{ name: 'id', type: 'long' }] }))
+  const server = begin('third', await registry.listen())
+  expect(await server.exited).toEqual({ code: 1, signal: null })
+  expect(server.err).toMatch(/^registry_failed: .*profiles-value\/versions answers 409/)
 })

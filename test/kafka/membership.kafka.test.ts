@@ -8,7 +8,8 @@ import type { KafkaSettings } from '../../src/log/kafka-settings.ts'
 import { clock, freshSettings, madeTopics, openedLog, until } from './world.ts'
 
 const PARTITIONS = 8
-const SESSION_MS = 2000
+// A machine that is busy must not make a member late.
+const SESSION_MS = 5000
 
 interface Told {
   readonly what: 'assigned' | 'revoked' | 'lost' | 'failed'

@@ -4,9 +4,9 @@
 import type { Producer } from 'kafkajs'
 import kafkajs from 'kafkajs'
 import { systemClock } from '../../src/core/clock.ts'
-import type { JsonObject } from '../../src/core/event.ts'
 import { kafkaClient } from '../../src/log/kafka-client.ts'
 import { below, pick, type Random } from '../identity/random.ts'
+import { drawMessage, type Message, ownDevice } from '../process/people.ts'
 import { pause } from '../process/server.ts'
 
 export interface ChaosLoadOptions {
@@ -21,8 +21,6 @@ export interface ChaosLoadOptions {
   /** The instant that a new message happened at, ms. */
   readonly timestamp: (random: Random) => number
 }
-
-export type Message = JsonObject & { readonly messageId: string; readonly type: string }
 
 const CLIENTS = 12
 const MOST_AT_ONCE = 12
@@ -206,28 +204,10 @@ export class ChaosLoad {
     const messageId = `m${this.#messages++}`
     // At first everybody once.
     const person = this.#people < people ? this.#people++ : below(random, people)
-    const user = `u${person}`
-    const device = `d${person}-${below(random, 3)}`
-    const email = `p${person}@example.com`
-    const base = { messageId, timestamp: new Date(this.#options.timestamp(random)).toISOString() }
-    const order = { type: 'track', event: 'Order Completed', properties: { total: Math.round(random() * 10_000) / 100 } }
-    const event = random() < 0.5 ? { type: 'track', event: 'View', properties: { page: below(random, 9) } } : order
-    const traits = { email, plan: pick(random, ['free', 'pro', 'team']), score: below(random, 100) }
-    const kinds: (readonly [share: number, message: Message, identifiers: readonly string[]])[] = [
-      [0.4, { ...base, ...event, anonymousId: device }, [`anonymous_id:${device}`]],
-      [0.2, { ...base, ...event, userId: user }, [`user_id:${user}`]],
-      [0.12, { ...base, ...event, userId: user, anonymousId: device }, [`user_id:${user}`, `anonymous_id:${device}`]],
-      [0.1, { ...base, ...event, context: { traits: { email } } }, [`email:${email}`]],
-      [0.04, { ...base, type: 'alias', previousId: device, userId: user }, [`user_id:${user}`, `anonymous_id:${device}`]],
-      [1, { ...base, type: 'identify', userId: user, traits }, [`user_id:${user}`, `email:${email}`]],
-    ]
-    let draw = random()
-    for (const [share, message, identifiers] of kinds) {
-      draw -= share
-      if (draw >= 0) continue
-      for (const identifier of identifiers) this.identifiers.add(identifier)
-      return message
-    }
-    throw new Error('some kind is always drawn')
+    const device = ownDevice(random, person)
+    const timestamp = this.#options.timestamp(random)
+    const { message, identifiers } = drawMessage(random, { messageId, person, device, timestamp })
+    for (const identifier of identifiers) this.identifiers.add(identifier)
+    return message
   }
 }

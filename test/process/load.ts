@@ -1,7 +1,7 @@
 // Load over several connections: people with devices who come unknown, log in and share, repeated messages, and requests that
 // get no answer: most are sent again as they were until they are answered, some are given up.
-import type { JsonObject } from '../../src/core/event.ts'
 import { below, pick, type Random, shuffled } from '../identity/random.ts'
+import { drawMessage, type Message, ownDevice } from './people.ts'
 import { pause } from './server.ts'
 
 export interface LoadOptions {
@@ -18,7 +18,6 @@ export interface LoadOptions {
   readonly forgives?: (answer: string) => boolean
 }
 
-export type Message = JsonObject & { readonly messageId: string; readonly type: string }
 type Fate = 'acknowledged' | 'given up'
 
 const MAX_BATCH = 40
@@ -137,32 +136,12 @@ export class Load {
     const { random, people } = this.#options
     const messageId = `m${this.#nextId++}`
     const person = below(random, people)
-    const user = `u${person}`
-    // Each has devices of her own; a few are shared with others.
-    const device = random() < 0.04 ? `shared${below(random, 5)}` : `d${person}-${below(random, 3)}`
-    const email = `p${person}@example.com`
-    const timestamp = new Date(this.#options.timestamp(random)).toISOString()
-    const base = { messageId, timestamp }
-    const order = { type: 'track', event: 'Order Completed', properties: { total: Math.round(random() * 10_000) / 100 } }
-    const event = random() < 0.5 ? { type: 'track', event: 'View', properties: { page: below(random, 9) } } : order
-    const traits = { email, plan: pick(random, ['free', 'pro', 'team']), score: below(random, 100) }
-    const kinds: (readonly [share: number, message: Message, identifiers: readonly string[]])[] = [
-      [0.4, { ...base, ...event, anonymousId: device }, [`anonymous_id:${device}`]],
-      [0.2, { ...base, ...event, userId: user }, [`user_id:${user}`]],
-      [0.15, { ...base, ...event, userId: user, anonymousId: device }, [`user_id:${user}`, `anonymous_id:${device}`]],
-      [0.1, { ...base, ...event, context: { traits: { email } } }, [`email:${email}`]],
-      [0.05, { ...base, type: 'page', name: 'Home', anonymousId: device }, [`anonymous_id:${device}`]],
-      [0.03, { ...base, type: 'alias', previousId: device, userId: user }, [`user_id:${user}`, `anonymous_id:${device}`]],
-      [1, { ...base, type: 'identify', userId: user, traits }, [`user_id:${user}`, `email:${email}`]],
-    ]
-    let draw = random()
-    for (const [share, message, identifiers] of kinds) {
-      draw -= share
-      if (draw >= 0) continue
-      for (const identifier of identifiers) this.identifiers.add(identifier)
-      return message
-    }
-    throw new Error('some kind is always drawn')
+    // A few devices are shared with others.
+    const device = random() < 0.04 ? `shared${below(random, 5)}` : ownDevice(random, person)
+    const timestamp = this.#options.timestamp(random)
+    const { message, identifiers } = drawMessage(random, { messageId, person, device, timestamp })
+    for (const identifier of identifiers) this.identifiers.add(identifier)
+    return message
   }
 }
 

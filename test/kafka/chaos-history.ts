@@ -5,27 +5,34 @@
 // 2. A profile that leaves takes the rows of that very batch along, so that the journal has them only where they arrive: in the message
 //    to another partition, or, in the same one, under the other key, right before the audit trail that comes with them and begins with
 //    `created`. Those of a profile that was there before begin with its old rows, those of a new one with its first event.
+// 3. Which definitions a profile was filled for is in its row, and which are active in the partition is in each commit. Where a commit
+//    makes newer ones active it is open what of it came before that: all ways are given (chaos-ways.ts).
 import { must } from '../../src/core/assert.ts'
 import { decodeEvent, type EventRecord } from '../../src/core/event.ts'
 import { founderOf, type ProfileKey } from '../../src/core/identifier.ts'
 import { mintPublicId, publicIdText } from '../../src/engine/public-id.ts'
 import type { Op } from '../sim/tape.ts'
 import type { CommitFacts, Item, MergeLine, TimelineItem } from './chaos-journal.ts'
+import { type Part, waysOf } from './chaos-ways.ts'
 
-type Step =
+type Step = { readonly commit: CommitFacts } & Happening
+type Happening =
   | { readonly t: 'born'; readonly publicId: string }
   | { readonly t: 'event'; readonly item: TimelineItem; readonly record: EventRecord }
-  | { readonly t: 'absorb'; readonly from: ProfileKey; readonly before: number; readonly rows: number }
-  | { readonly t: 'leave'; readonly before: number }
+  | { readonly t: 'absorb'; readonly from: ProfileKey; readonly rows: number }
+  | { readonly t: 'leave' }
+  | { readonly t: 'fill'; readonly version: number }
 
 interface Known {
   readonly steps: Step[]
   /** Its timeline. */
   readonly rows: Map<string, TimelineItem>
+  /** Of the definitions that it is filled for. */
+  version: number
 }
 
 export interface History {
-  readonly ops: ReadonlyMap<ProfileKey, readonly Op[]>
+  readonly parts: ReadonlyMap<ProfileKey, readonly Part[]>
   /** By message hash. */
   readonly counted: ReadonlyMap<string, EventRecord>
   readonly faults: readonly string[]
@@ -33,13 +40,12 @@ export interface History {
   readonly unclear: number
 }
 
-export function historyOf(commits: readonly CommitFacts[], version: number): History {
-  return new HistoryReader(commits, version).read()
+export function historyOf(commits: readonly CommitFacts[]): History {
+  return new HistoryReader(commits).read()
 }
 
 class HistoryReader {
   readonly #commits: readonly CommitFacts[]
-  readonly #version: number
   readonly #known = new Map<ProfileKey, Known>()
   readonly #counted = new Map<string, EventRecord>()
   readonly #faults: string[] = []
@@ -52,9 +58,8 @@ class HistoryReader {
   /** Rows of one key, one behind the other, of which some may have come by a hand-over within the partition (2). */
   #run: { readonly key: ProfileKey; readonly items: TimelineItem[] } | undefined
 
-  constructor(commits: readonly CommitFacts[], version: number) {
+  constructor(commits: readonly CommitFacts[]) {
     this.#commits = commits
-    this.#version = version
   }
 
   read(): History {
@@ -66,13 +71,13 @@ class HistoryReader {
         for (const { hash } of timeline) arriving.set(hash, from)
       }
     for (const commit of this.#commits) this.#commit(commit)
-    return { ops: this.#ops(), counted: this.#counted, faults: this.#faults, unclear: this.#unclear }
+    return { parts: this.#parts(), counted: this.#counted, faults: this.#faults, unclear: this.#unclear }
   }
 
   #of(key: ProfileKey): Known {
     const known = this.#known.get(key)
     if (known) return known
-    const fresh = { steps: [], rows: new Map() }
+    const fresh = { steps: [], rows: new Map(), version: 0 }
     this.#known.set(key, fresh)
     return fresh
   }
@@ -85,8 +90,18 @@ class HistoryReader {
     for (const [from] of commit.forwards) {
       if (!this.#known.has(from) || this.#left.has(from)) continue
       this.#left.add(from)
-      this.#of(from).steps.push({ t: 'leave', before: commit.before })
+      this.#of(from).steps.push({ t: 'leave', commit })
     }
+    for (const [key, version] of commit.filled) this.#filled(commit, key, version)
+  }
+
+  /** (3) */
+  #filled(commit: CommitFacts, key: ProfileKey, version: number): void {
+    const known = this.#known.get(key)
+    if (!known || version <= known.version) return
+    known.version = version
+    const isTold = known.steps.at(-1)?.commit === commit && commit.versions.before === commit.versions.after
+    if (!isTold) known.steps.push({ t: 'fill', version, commit })
   }
 
   #item(commit: CommitFacts, item: Item): void {
@@ -99,13 +114,14 @@ class HistoryReader {
       else this.#flush(commit)
     }
     if (item.t === 'born') {
-      if (!this.#of(item.key).steps.some((step) => step.t === 'born')) this.#of(item.key).steps.push({ t: 'born', publicId: item.publicId })
+      if (!this.#of(item.key).steps.some((step) => step.t === 'born'))
+        this.#of(item.key).steps.push({ t: 'born', publicId: item.publicId, commit })
       return
     }
     if (item.t !== 'timeline' || this.#of(item.key).rows.has(item.item.hash)) return
     const from = this.#handedTo.get(item.key)?.get(item.item.hash)
     if (from !== undefined) this.#take(commit, item.key, { item: item.item, from })
-    else if (this.#leaving(commit, item.key).length === 0) this.#apply(item.key, item.item)
+    else if (this.#leaving(commit, item.key).length === 0) this.#apply(commit, item.key, item.item)
     else {
       this.#run ??= { key: item.key, items: [] }
       this.#run.items.push(item.item)
@@ -119,20 +135,20 @@ class HistoryReader {
       .map(([from]) => from)
   }
 
-  #apply(key: ProfileKey, item: TimelineItem): void {
+  #apply(commit: CommitFacts, key: ProfileKey, item: TimelineItem): void {
     const record = decodeEvent(item.bytes)
     if (this.#counted.has(item.hash)) this.#faults.push(`${record.messageId} is counted twice`)
     this.#counted.set(item.hash, record)
     const known = this.#of(key)
     known.rows.set(item.hash, item)
-    known.steps.push({ t: 'event', item, record })
+    known.steps.push({ t: 'event', item, record, commit })
   }
 
   #take(commit: CommitFacts, key: ProfileKey, { item, from }: { item: TimelineItem; from: ProfileKey }): void {
     const known = this.#of(key)
     if (!this.#absorbed.has(from)) {
       this.#absorbed.add(from)
-      known.steps.push({ t: 'absorb', from, before: commit.before, rows: 0 })
+      known.steps.push({ t: 'absorb', from, commit, rows: 0 })
     }
     known.rows.set(item.hash, item)
     const at = known.steps.findLastIndex((step) => step.t === 'absorb' && step.from === from)
@@ -148,7 +164,7 @@ class HistoryReader {
       const from = this.#leaving(commit, run?.key ?? '').find((key) => this.#of(key).rows.has(item.hash))
       // Rows that are known came with a profile whose audit trail is not where it should be.
       if (from !== undefined) this.#faults.push('a hand-over without an audit trail')
-      this.#apply(run?.key ?? '', item)
+      this.#apply(commit, run?.key ?? '', item)
     }
   }
 
@@ -166,9 +182,10 @@ class HistoryReader {
     const old = items.findIndex(({ hash }) => rows.has(hash))
     const start = old >= 0 ? old : items.findLastIndex((item) => item.appliedSeq === 1)
     if (start < 0) this.#unclear++
-    for (const item of items.slice(0, Math.max(0, start))) this.#apply(key, item)
+    for (const item of items.slice(0, Math.max(0, start))) this.#apply(commit, key, item)
     const arrived = items.slice(Math.max(0, start))
-    for (const item of arrived.filter(({ hash }) => !rows.has(hash)).sort((a, b) => a.appliedSeq - b.appliedSeq)) this.#apply(from, item)
+    for (const item of arrived.filter(({ hash }) => !rows.has(hash)).sort((a, b) => a.appliedSeq - b.appliedSeq))
+      this.#apply(commit, from, item)
     for (const item of arrived) this.#take(commit, key, { item, from })
   }
 
@@ -178,7 +195,7 @@ class HistoryReader {
     const fresh = timeline.filter(({ hash }) => !rows.has(hash)).sort((a, b) => a.appliedSeq - b.appliedSeq)
     for (const item of fresh) {
       const before = this.#handedTo.get(from)?.get(item.hash)
-      if (before === undefined) this.#apply(from, item)
+      if (before === undefined) this.#apply(commit, from, item)
       else {
         if (fresh.some(({ hash }) => !this.#handedTo.get(from)?.has(hash))) this.#unclear++
         this.#take(commit, from, { item, from: before })
@@ -188,8 +205,8 @@ class HistoryReader {
 
   // ---- for the oracle
 
-  #ops(): Map<ProfileKey, Op[]> {
-    const ops = new Map<ProfileKey, Op[]>()
+  #parts(): Map<ProfileKey, Part[]> {
+    const parts = new Map<ProfileKey, Part[]>()
     const publicIds = new Map<ProfileKey, string>()
     const merges = new Map(
       this.#commits.flatMap(({ merges: lines }) => lines.map((line) => [`${line.absorbed} ${line.survivor}`, line] as const)),
@@ -197,12 +214,20 @@ class HistoryReader {
     // Forwards descend: whoever leaves is looked at before whoever takes in.
     for (const key of [...this.#known.keys()].sort().reverse()) {
       const { steps } = this.#of(key)
-      ops.set(
-        key,
-        steps.map((step, i) => this.#op(key, step, { publicIds, merges, next: steps.slice(i + 1) })),
-      )
+      const list: Part[] = []
+      let version = 0
+      for (let from = 0; from < steps.length; ) {
+        const { commit } = must(steps[from], 'index in range')
+        const ops: Op[] = []
+        for (; steps[from]?.commit === commit; from++)
+          ops.push(this.#op(key, must(steps[from], 'index in range'), { publicIds, merges, next: steps.slice(from + 1) }))
+        const ways = waysOf(commit, { publicId: publicIds.get(key), version }, ops)
+        list.push({ ways, chosen: 0 })
+        version = Math.max(version, commit.filled.get(key) ?? 0)
+      }
+      parts.set(key, list)
     }
-    return ops
+    return parts
   }
 
   #op(
@@ -210,7 +235,8 @@ class HistoryReader {
     step: Step,
     { publicIds, merges, next }: { publicIds: Map<ProfileKey, string>; merges: ReadonlyMap<string, MergeLine>; next: readonly Step[] },
   ): Op {
-    const version = this.#version
+    const { before, versions } = step.commit
+    const version = versions.after
     switch (step.t) {
       case 'born': {
         const first = next.find((s) => s.t === 'event')?.record
@@ -222,9 +248,11 @@ class HistoryReader {
       case 'event':
         return { kind: 'event', key, now: step.item.appliedAt, version, record: step.record, causeId: step.record.messageId }
       case 'leave':
-        return { kind: 'leave', key, now: step.before, version: publicIds.has(key) ? version : undefined }
+        return { kind: 'leave', key, now: before, version: publicIds.has(key) ? version : undefined }
+      case 'fill':
+        return { kind: 'touch', key, now: step.commit.after, version: step.version }
       case 'absorb': {
-        const { from, before, rows } = step
+        const { from, rows } = step
         const [mine, theirs] = [publicIds.get(key), publicIds.get(from)]
         const ids = [mine, theirs].filter((id) => id !== undefined).sort()
         const line = ids.length === 2 ? merges.get(`${publicIdText(ids[1] ?? '')} ${publicIdText(ids[0] ?? '')}`) : undefined

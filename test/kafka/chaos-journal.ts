@@ -8,7 +8,7 @@ import { exchangePlaceOf, outboxSeqOf } from '../../src/engine/dead-rows.ts'
 import { decodeCommit } from '../../src/engine/journal.ts'
 import { META_KEY, profileKeyOf } from '../../src/engine/keys.ts'
 import { type OutboxStream, readJsonEntries, readProfileChanges, readTransitions, STREAM_LETTER } from '../../src/engine/outbox.ts'
-import { decodeHandedOver, decodeTimelineRow, forwardIn } from '../../src/engine/profile.ts'
+import { decodeHandedOver, decodeProfileRow, decodeTimelineRow, forwardIn, Profile } from '../../src/engine/profile.ts'
 import { publicIdText } from '../../src/engine/public-id.ts'
 import { decodeTaskState } from '../../src/engine/task-state.ts'
 import { decodeMessage } from '../../src/identity/codec.ts'
@@ -49,6 +49,12 @@ export interface CommitFacts {
   /** The partition's time before and after. */
   readonly before: number
   readonly after: number
+  /** The version of the definitions that was active in the partition before and after. */
+  readonly versions: { readonly before: number; readonly after: number }
+  /** Up to which version profiles are filled whose rows it has. */
+  readonly filled: ReadonlyMap<ProfileKey, number>
+  /** When definitions made a profile enter or exit, by public id. */
+  readonly defined: ReadonlyMap<string, number>
   readonly items: readonly Item[]
   readonly forwards: ReadonlyMap<ProfileKey, ProfileKey>
   /** What profiles that left had in their timelines, where that went to another partition or took the way there. */
@@ -73,7 +79,15 @@ interface Partition {
   /** Those that count, in order: who, and where. */
   readonly claims: { readonly owner: string; readonly offset: number }[]
   now: number
+  version: number
   n: number
+}
+
+/** Of a commit, what its rows say one after the other. */
+interface Rows {
+  readonly handed: Map<ProfileKey, readonly TimelineItem[]>
+  readonly merges: MergeLine[]
+  readonly defined: Map<string, number>
 }
 
 export class JournalBook {
@@ -91,9 +105,9 @@ export class JournalBook {
   readonly faults: string[] = []
   readonly #segments: readonly string[]
 
-  /** `segments`: their ids in the order in which they were saved first. */
+  /** `segments`: their ids in the order in which they were saved first; each is there before the commits that tell of it. */
   constructor(partitions: number, segments: readonly string[]) {
-    this.partitions = Array.from({ length: partitions }, () => ({ judge: new Judge(), claims: [], now: 0, n: 0 }))
+    this.partitions = Array.from({ length: partitions }, () => ({ judge: new Judge(), claims: [], now: 0, version: 0, n: 0 }))
     this.#segments = segments
   }
 
@@ -110,38 +124,42 @@ export class JournalBook {
     const { n, rows } = decodeCommit(payload)
     if (n !== p.n + 1) this.faults.push(`commit ${n} of partition ${partition} follows ${p.n}`)
     p.n = n
-    const before = p.now
+    const before = { now: p.now, version: p.version }
     const items: Item[] = []
     const forwards = new Map<ProfileKey, ProfileKey>()
-    const handed = new Map<ProfileKey, readonly TimelineItem[]>()
-    const merges: MergeLine[] = []
+    const filled = new Map<ProfileKey, number>()
+    const told: Rows = { handed: new Map(), merges: [], defined: new Map() }
     for (const [key, value] of rows) {
       if (value === undefined) continue
       const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
       if (key === META_KEY) this.#moved(p, partition, bytes)
-      else if (key.startsWith('o')) this.#told(partition, [key, bytes], merges)
-      else if (key.startsWith('x')) this.#sent(partition, [key, bytes], handed)
+      else if (key.startsWith('o')) this.#told(partition, [key, bytes], told)
+      else if (key.startsWith('x')) this.#sent(partition, [key, bytes], told.handed)
       else if (key.startsWith('p')) {
         const to = forwardIn(bytes, 0)
         if (to !== undefined) forwards.set(profileKeyOf(key), to)
+        else filled.set(profileKeyOf(key), versionOf(profileKeyOf(key), bytes))
       } else items.push(...itemsOf(key, bytes))
     }
-    this.commits.push({ partition, before, after: p.now, items, forwards, handed, merges })
+    const versions = { before: before.version, after: p.version }
+    this.commits.push({ partition, before: before.now, after: p.now, versions, filled, items, forwards, ...told })
   }
 
   #moved(p: Partition, partition: number, bytes: Buffer): void {
     const state = decodeTaskState(bytes, this.partitions.length)
     if (state.now < p.now) this.faults.push(`the time of partition ${partition} goes from ${p.now} back to ${state.now}`)
     p.now = state.now
+    p.version = state.activeVersion
   }
 
-  #told(partition: number, [rowKey, bytes]: readonly [string, Buffer], merges: MergeLine[]): void {
+  #told(partition: number, [rowKey, bytes]: readonly [string, Buffer], { merges, defined }: Rows): void {
     const block = decodeOutboxRow(outboxSeqOf(rowKey), bytes)
     const at = (place: number): string => `${partition}-${block.firstSeq + place}`
     const letter = rowKey.charAt(1)
     if (letter === STREAM_LETTER.transitions) {
       readTransitions(block.entries, ({ publicId, segment, version, userId, entered, cause, causeId, ...t }, place) => {
         const profile = publicIdText(publicId)
+        if (cause === 'definition') defined.set(publicId, t.at)
         const transition = entered ? 'entered' : 'exited'
         const who = { id: at(place), segment: this.#segments[segment], version, profile, ...(userId === '' ? {} : { userId }) }
         const why = { transition, cause, ...(causeId === '' ? {} : { causeId }) }
@@ -186,6 +204,12 @@ export class JournalBook {
       timeline.map(([suffix, value]) => itemOf(suffix.slice(-HASH_CHARACTERS), value)),
     )
   }
+}
+
+/** 0 where nothing was counted in it yet. */
+function versionOf(key: ProfileKey, bytes: Buffer): number {
+  const row = decodeProfileRow(key, bytes)
+  return row instanceof Profile ? (row.segments?.version ?? 0) : 0
 }
 
 /** A copy: the commit's other bytes are let go. */

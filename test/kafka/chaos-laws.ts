@@ -3,18 +3,21 @@ import kafkajs from 'kafkajs'
 import type { ShownTransition } from '../../src/cli/follow.ts'
 import { must } from '../../src/core/assert.ts'
 import { decodeEvent } from '../../src/core/event.ts'
-import type { DefinitionChange } from '../../src/engine/definitions.ts'
 import type { ProfileView } from '../../src/engine/engine.ts'
 import { decodeExchange } from '../../src/engine/exchange-record.ts'
 import { decodeInput } from '../../src/engine/inputs.ts'
 import { OUTBOX_STREAMS, type OutboxStream } from '../../src/engine/outbox.ts'
 import { publicIdText } from '../../src/engine/public-id.ts'
 import { unpackValue } from '../../src/log/kafka-pack.ts'
-import { type Foretold, Replay } from '../sim/replay.ts'
+import { canonicalText } from '../../src/operators/canonical.ts'
+import type { Where } from '../../src/operators/definition.ts'
+import { Replay } from '../sim/replay.ts'
+import type { DefinitionBook } from './chaos-definitions.ts'
 import { type History, historyOf } from './chaos-history.ts'
 import { digestOf, type JournalBook, messageName } from './chaos-journal.ts'
 import type { OutputBook } from './chaos-outputs.ts'
 import type { SeenRecord } from './chaos-topics.ts'
+import { explain, lineOf, opsOf } from './chaos-ways.ts'
 
 /** What was accepted: the engine's events topic, and the topic of the source. */
 export class InputBook {
@@ -73,6 +76,8 @@ export class ExchangeBook {
   }
 }
 
+type Books = Pick<Evidence, 'journal' | 'definitions' | 'outputs'>
+
 /** What the deployment shows in the end. */
 export interface Shown {
   readonly profiles: ReadonlyMap<string, ProfileView>
@@ -84,7 +89,7 @@ export interface Shown {
 
 export interface Evidence {
   readonly partitions: number
-  readonly changes: readonly DefinitionChange[]
+  readonly definitions: DefinitionBook
   readonly acknowledged: ReadonlySet<string>
   /** Ids of messages that had to be refused. */
   readonly bad: ReadonlySet<string>
@@ -98,11 +103,13 @@ export interface Evidence {
 }
 
 /** Leads the oracle through what the journals say, up to `now`. */
-export function replayed(journal: JournalBook, changes: readonly DefinitionChange[], now: number): { history: History; replay: Replay } {
-  const history = historyOf(journal.commits, changes.length)
-  const replay = new Replay(history.ops, changes)
+export function replayed({ journal, definitions, outputs }: Books, now: number): { history: History; replay: Replay; open: number } {
+  const { changes } = definitions
+  const history = historyOf(journal.commits)
+  const open = explain({ parts: history.parts, changes, transitions: transitionsOf(outputs), now })
+  const replay = new Replay(new Map([...history.parts].map(([key, parts]) => [key, opsOf(parts)])), changes)
   replay.advance(now)
-  return { history, replay }
+  return { history, replay, open }
 }
 
 export function brokenLaws(e: Evidence): string[] {
@@ -112,11 +119,12 @@ export function brokenLaws(e: Evidence): string[] {
     'outputs are those of commits that count': () => OUTBOX_STREAMS.flatMap((stream) => outputFaults(e, stream)),
     'repeats are equal': () => e.outputs.faults,
     'messages are those of commits that count': () => messageFaults(e),
-    'sequences have no gaps and alternate': () => sequenceFaults(transitionsOf(e)),
+    'sequences have no gaps and alternate': () => sequenceFaults(transitionsOf(e.outputs)),
     'transitions are those of the oracle': () => transitionFaults(e),
     'merges are those of the oracle': () => mergeFaults(e),
     'bad input is set aside': () => letterFaults(e),
     'profiles are those of the oracle': () => profileFaults(e),
+    'definitions are those that were saved, and reach everybody': () => definitionFaults(e),
     'segments have the members of the oracle': () => memberFaults(e),
     'identifiers are together that were linked': () => identityFaults(e),
     'states of profiles are those in the end': () => stateFaults(e),
@@ -197,8 +205,8 @@ function newestOf({ streams }: OutputBook): Map<string, number> {
   return newest
 }
 
-const transitionsOf = ({ outputs }: Evidence): ShownTransition[] =>
-  [...outputs.streams.transitions.values()].map(({ value }) => JSON.parse(value ?? '') as ShownTransition)
+const transitionsOf = ({ streams }: OutputBook): ShownTransition[] =>
+  [...streams.transitions.values()].map(({ value }) => JSON.parse(value ?? '') as ShownTransition)
 
 function sequenceFaults(transitions: readonly ShownTransition[]): string[] {
   const faults: string[] = []
@@ -212,11 +220,11 @@ function sequenceFaults(transitions: readonly ShownTransition[]): string[] {
   return faults
 }
 
-const lineOf = (t: Foretold | ShownTransition): string =>
-  `${t.profile} ${t.segment} ${t.seq} ${t.transition} at ${new Date(t.at).toISOString()} by ${t.cause} ${t.causeId ?? ''}`
-
 function transitionFaults(e: Evidence): string[] {
-  return [...e.replay.oddities, ...differences('came out', transitionsOf(e).map(lineOf), 'foretold', e.replay.transitions.map(lineOf))]
+  return [
+    ...e.replay.oddities,
+    ...differences('came out', transitionsOf(e.outputs).map(lineOf), 'foretold', e.replay.transitions.map(lineOf)),
+  ]
 }
 
 function mergeFaults({ outputs, replay }: Evidence): string[] {
@@ -273,14 +281,26 @@ function profileFaults({ replay, shown }: Evidence): string[] {
   return faults
 }
 
-function memberFaults({ replay, shown, changes }: Evidence): string[] {
-  return changes.flatMap((change) => {
-    if (!('put' in change)) return []
-    const { id } = change.put
+const whereText = (definitions: ReadonlyMap<string, Where>): string[] =>
+  [...definitions].map(([id, where]) => `${id} ${canonicalText(where)}`)
+
+function definitionFaults({ definitions, journal, replay }: Evidence): string[] {
+  const { changes, wanted } = definitions
+  const last = changes.length
+  const inactive = journal.partitions.filter(({ version }) => version !== last).map((p) => `version ${p.version} is active, not ${last}`)
+  const behind = replay.living.filter(({ version }) => version < last).map((p) => `${publicIdText(p.publicId)} is at version ${p.version}`)
+  return [...differences('in the topic', whereText(replay.definitionsAt(last)), 'saved', whereText(wanted)), ...inactive, ...behind]
+}
+
+function memberFaults({ replay, shown, definitions }: Evidence): string[] {
+  const there = [...replay.definitionsAt(definitions.changes.length).keys()]
+  const known = differences('shown', [...shown.sizes.keys()], 'saved', there)
+  const wrong = there.flatMap((id) => {
     const expected = replay.living.filter(({ oracle }) => oracle.segments.includes(id)).map(({ publicId }) => publicIdText(publicId))
     const size = shown.sizes.get(id) === expected.length ? [] : [`${id} shows the size ${shown.sizes.get(id)}, foretold ${expected.length}`]
     return [...size, ...differences(`listed in ${id}`, shown.members.get(id) ?? [], 'foretold', expected)]
   })
+  return [...known, ...wrong]
 }
 
 /** Nobody shares anything with others here: identifiers are together exactly as events connect them. */

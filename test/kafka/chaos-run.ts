@@ -7,17 +7,17 @@ import { join } from 'node:path'
 import { KAFKA_CACHE, startBroker, stopBroker } from '../../scripts/kafka-broker.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import type { DefinitionChange } from '../../src/engine/definitions.ts'
-import type { EngineStatus, ProfileView } from '../../src/engine/engine.ts'
-import { publicIdText } from '../../src/engine/public-id.ts'
+import type { SegmentView } from '../../src/engine/engine.ts'
 import { withAdmin } from '../../src/log/kafka-client.ts'
-import type { Where } from '../../src/operators/definition.ts'
 import { below, type Random, seeded } from '../identity/random.ts'
 import { pause } from '../process/server.ts'
+import { DefinitionBook, type Edit } from './chaos-definitions.ts'
 import { JournalBook } from './chaos-journal.ts'
-import { brokenLaws, type Evidence, ExchangeBook, InputBook, replayed, type Shown } from './chaos-laws.ts'
+import { brokenLaws, type Evidence, ExchangeBook, InputBook, replayed } from './chaos-laws.ts'
 import { ChaosLoad } from './chaos-load.ts'
+import { look } from './chaos-look.ts'
 import { OUTPUT_TOPICS, OutputBook } from './chaos-outputs.ts'
-import { FIRST, type Misfortune, MOST, type Round } from './chaos-script.ts'
+import { drawHosts, FIRST, type Misfortune, MOST, type Round } from './chaos-script.ts'
 import { type SeenRecord, TopicsFollower } from './chaos-topics.ts'
 import { Deployment } from './deployment.ts'
 
@@ -30,7 +30,7 @@ export interface ChaosOptions {
   readonly partitions: number
   /** Whether states of profiles are told too. */
   readonly tellsProfiles: boolean
-  /** How often processes delete what nobody needs; 0: never. The verifier reads along, and fails where it is overtaken. */
+  /** How often processes delete what nobody needs; 0: never. The verifier reads along, and says so where it is overtaken. */
   readonly deleteEveryMs: number
   readonly say: (what: string) => void
 }
@@ -50,19 +50,10 @@ const DAY = 24 * HOUR
 /** Where the manual clock stands at first. */
 const T0 = Date.parse('2026-05-01T12:00:00Z')
 const CLOCK_EVERY_MS = 4000
-const READERS = 8
 const BROKER_TRIES = 5
 const DRAIN_MS = 120_000
 
-const segmentsOf = (unit: number): { readonly [id: string]: Where } => ({
-  views: { event: 'View', within: `${unit}ms`, count: { gte: 2 } },
-  buyers: { event: 'Order Completed', within: `${2 * unit}ms` },
-  quiet: { not: { event: ['View', 'Order Completed'], within: `${3 * unit}ms` } },
-  spenders: { event: 'Order Completed', sum: 'properties.total', gte: 150 },
-  undecided: { all: [{ event: 'View' }, { event: 'Order Completed', within: `${2 * unit}ms`, count: { eq: 0 } }] },
-  lapsed: { event: 'Order Completed', last: { before: `${unit}ms` } },
-  scored: { all: [{ trait: 'score', gte: 50 }, { not: { trait: 'plan', in: ['free'] } }] },
-})
+const DELETED_TOPICS = ['events', 'journal', 'exchange']
 
 export async function runChaos(options: ChaosOptions): Promise<ChaosOutcome> {
   const directory = mkdtempSync(join(tmpdir(), 'tributary-chaos-'))
@@ -109,6 +100,11 @@ async function startAgain(directory: string): Promise<number> {
   }
 }
 
+interface Started {
+  readonly standby: boolean
+  readonly hosts: number
+}
+
 interface Ground {
   readonly directory: string
   readonly brokers: string
@@ -122,7 +118,7 @@ class Chaos {
   readonly #deployment: Deployment
   readonly #prefix = `chaos-${randomUUID().slice(0, 8)}`
   readonly #unit: number
-  readonly #changes: readonly DefinitionChange[]
+  readonly #definitions: DefinitionBook
   readonly #load: ChaosLoad
   readonly #input = new InputBook()
   readonly #outputs = new OutputBook()
@@ -137,6 +133,8 @@ class Chaos {
   #now = T0
   #isBrokerThere = true
   #isMovingTime = true
+  /** Edits are made one after another. */
+  #edited: Promise<unknown> = Promise.resolve()
 
   constructor(options: ChaosOptions, ground: Ground) {
     const { seed, clock, people, perSecond, partitions } = options
@@ -144,8 +142,8 @@ class Chaos {
     this.#ground = ground
     this.#random = seeded(seed)
     this.#unit = clock === 'manual' ? DAY : 2 * SECOND
-    this.#changes = Object.entries(segmentsOf(this.#unit)).map(([id, where]) => ({ put: { id, where } }))
-    this.#journal = new JournalBook(partitions, Object.keys(segmentsOf(this.#unit)))
+    this.#definitions = new DefinitionBook(this.#unit)
+    this.#journal = new JournalBook(partitions, this.#definitions.ids)
     const { brokers } = ground
     const topic = `${this.#prefix}-orders`
     const config = {
@@ -164,7 +162,7 @@ class Chaos {
     })
     this.#follower = new TopicsFollower({
       brokers,
-      topics: [topic, ...['events', 'journal', 'exchange', ...Object.keys(OUTPUT_TOPICS)].map((kind) => `${this.#prefix}.${kind}`)],
+      topics: [topic, ...['definitions', ...DELETED_TOPICS, ...Object.keys(OUTPUT_TOPICS)].map((kind) => `${this.#prefix}.${kind}`)],
       compacted: [`${this.#prefix}.profiles`],
       take: (record) => this.#take(record),
     })
@@ -182,6 +180,7 @@ class Chaos {
     const kind = record.topic.slice(this.#prefix.length + 1)
     if (kind === 'orders') this.#input.takeSource(SOURCE, record)
     else if (kind === 'events') this.#input.takeEvents(record)
+    else if (kind === 'definitions') this.#definitions.take(record)
     else if (kind === 'journal') this.#journal.take(record)
     else if (kind === 'exchange') this.#exchange.take(record)
     else this.#outputs.take(OUTPUT_TOPICS[kind as keyof typeof OUTPUT_TOPICS], record)
@@ -223,28 +222,29 @@ class Chaos {
     await withAdmin({ brokers: [this.#ground.brokers], prefix: this.#prefix }, systemClock, (admin) =>
       admin.createTopics({ topics: [{ topic, numPartitions: SOURCE_PARTITIONS }], waitForLeaders: true }),
     )
-    for (let i = 0; i < FIRST; i++) await this.#begin(i === FIRST - 1)
+    // Once there are topics, and before anything can be deleted from them.
+    for (let i = 0; i < FIRST; i++) {
+      await this.#begin({ standby: i === FIRST - 1, hosts: drawHosts(this.#random) })
+      if (i === 0) await this.#follower.start()
+    }
     if (clock === 'manual') await this.#setClock(this.#now)
-    for (const change of this.#changes)
-      if ('put' in change) await this.#deployment.ask(`/v1/segments/${change.put.id}`, { method: 'PUT', body: { where: change.put.where } })
+    for (const change of this.#definitions.begin()) await this.#save(change)
     await this.#deployment.ask('/v1/admin/settle', { method: 'POST' })
-    await this.#follower.start()
     say(`${FIRST} processes work, ${this.#prefix}`)
   }
 
   /** Another process, on an empty disk. */
-  async #begin(standby: boolean): Promise<string> {
-    const name = `p${++this.#names}`
-    await this.#start(name, standby)
-    return name
+  async #begin(how: Started): Promise<void> {
+    await this.#start(`p${++this.#names}`, how)
   }
 
   /** A server that finds no broker when it starts ends at once, and says so: whoever started it tries again. */
-  async #start(name: string, standby: boolean): Promise<void> {
+  async #start(name: string, how: Started): Promise<void> {
     for (;;) {
       await this.#whileBroker()
       try {
-        await this.#deployment.start(name, { standby })
+        await this.#deployment.start(name, how)
+        if (how.hosts > 1) this.#count('startedWithTwoHosts')
         this.#untouched.add(name)
         return
       } catch (error) {
@@ -297,7 +297,7 @@ class Chaos {
       case 'join':
         if (this.#deployment.names.length >= MOST) return
         this.#count('join')
-        await this.#begin(misfortune.standby)
+        await this.#begin(misfortune)
         return
       case 'freeze':
       case 'blink':
@@ -305,6 +305,9 @@ class Chaos {
       case 'kill':
       case 'leave':
         return this.#restart(misfortune)
+      case 'edit':
+        // Under a wall clock no journal says when a fill was that changed nothing.
+        return this.#options.clock === 'manual' ? this.#edit(misfortune.edit) : undefined
       case 'go': {
         if (this.#deployment.names.length <= 2) return
         const name = this.#aim(misfortune.who)
@@ -319,7 +322,26 @@ class Chaos {
     if (signal === 'SIGTERM' && code !== 0) this.#trouble.push(`${name} was told to stop, and ended with ${code ?? by}`)
   }
 
-  async #restart({ do: how, who, downMs, disk, standby }: Misfortune & { do: 'kill' | 'leave' }): Promise<void> {
+  #edit(edit: Edit): Promise<void> {
+    const made = this.#edited.then(() => this.#save(this.#definitions.draw(edit)))
+    this.#edited = made
+    this.#count('edits')
+    return made
+  }
+
+  async #save(change: DefinitionChange): Promise<void> {
+    if ('put' in change) {
+      const { id, where } = change.put
+      await this.#deployment.ask(`/v1/segments/${id}`, { method: 'PUT', body: { where } })
+      return
+    }
+    await this.#deployment.ask(`/v1/segments/${change.delete}`, { method: 'DELETE' }).catch((error: Error) => {
+      // An answer was lost, and it is done.
+      if (!error.message.includes(': 404 ')) throw error
+    })
+  }
+
+  async #restart({ do: how, who, downMs, disk, standby, hosts }: Misfortune & { do: 'kill' | 'leave' }): Promise<void> {
     const name = this.#aim(who)
     if (name === undefined) return
     await this.#endOne(name, how === 'kill' ? 'SIGKILL' : 'SIGTERM')
@@ -328,7 +350,7 @@ class Chaos {
       this.#deployment.loseDisk(name)
       this.#count('diskLost')
     }
-    await this.#start(name, standby)
+    await this.#start(name, { standby, hosts })
   }
 
   async #freeze({ do: how, who, ms }: Misfortune & { do: 'freeze' | 'blink' }): Promise<void> {
@@ -378,15 +400,22 @@ class Chaos {
     const now = clock === 'manual' ? this.#now : Date.now()
     await this.#follower.caughtUp()
     say('all is read; the oracle recomputes')
-    const { history, replay } = replayed(this.#journal, this.#changes, now)
+    const books = { journal: this.#journal, definitions: this.#definitions, outputs: this.#outputs }
+    const { history, replay, open } = replayed(books, now)
+    this.#count('openWays', open)
+    await this.#countDeleted()
     say('the deployment is asked')
-    const shown = await this.#look(replay.living.map(({ publicId }) => publicId))
+    const seen = await look(
+      this.#deployment,
+      replay.living.map(({ publicId }) => publicId),
+    )
+    const shown = { ...seen, trouble: [...this.#trouble, ...seen.trouble, ...this.#errors()] }
     // What was written while it was looked at: nothing may be.
     await this.#follower.caughtUp()
     const evidence: Evidence = {
-      ...{ partitions, changes: this.#changes, history, replay, shown },
+      ...{ ...books, partitions, history, replay, shown },
       ...{ acknowledged: this.#load.acknowledged, bad: this.#load.bad },
-      ...{ input: this.#input, journal: this.#journal, exchange: this.#exchange, outputs: this.#outputs },
+      ...{ input: this.#input, exchange: this.#exchange },
     }
     return { broken: [...this.#load.faults, ...brokenLaws(evidence)], figures: this.#figures(evidence), evidence }
   }
@@ -405,36 +434,28 @@ class Chaos {
       }
       await pause(200)
     }
+    await this.#swept()
     await this.#deployment.ask('/v1/admin/settle', { method: 'POST' })
   }
 
-  async #look(publicIds: readonly string[]): Promise<Shown> {
-    const profiles = new Map<string, ProfileView>()
-    const queue = [...publicIds]
-    const reader = async (): Promise<void> => {
-      for (let id = queue.pop(); id !== undefined; id = queue.pop()) {
-        const view = await this.#deployment.ask<ProfileView>(`/v1/profiles/profile_id:${publicIdText(id)}`)
-        profiles.set(view.id, view)
-      }
+  /** Profiles that nothing touches are filled by and by. */
+  async #swept(): Promise<void> {
+    for (const deadline = Date.now() + DRAIN_MS; ; await pause(200)) {
+      const { items } = await this.#deployment.ask<{ items: SegmentView[]; deleting?: readonly unknown[] }>('/v1/segments')
+      const filling = items.filter(({ status }) => status !== 'live').map(({ id }) => id)
+      if (filling.length === 0) return
+      if (Date.now() > deadline) return void this.#trouble.push(`${filling} are still filled`)
     }
-    await Promise.all(Array.from({ length: READERS }, reader))
-    const { items } = await this.#deployment.ask<{ items: { id: string; size: number }[] }>('/v1/segments')
-    const members = new Map<string, string[]>()
-    for (const { id } of items) members.set(id, await this.#members(id))
-    const status = await this.#deployment.ask<EngineStatus>('/v1/status')
-    const unwell = status.partitions.filter((p) => p.state !== 'running' || p.lag > 0).map((p) => `partition ${JSON.stringify(p)}`)
-    const sizes = new Map(items.map(({ id, size }) => [id, size]))
-    return { profiles, sizes, members, count: status.profiles, trouble: [...this.#trouble, ...unwell, ...this.#errors()] }
   }
 
-  async #members(id: string): Promise<string[]> {
-    const all: string[] = []
-    for (let after = ''; ; ) {
-      const path = `/v1/segments/${id}/members?limit=1000${after}`
-      const page = await this.#deployment.ask<{ items: { profile: string }[]; next?: string }>(path)
-      all.push(...page.items.map((item) => item.profile))
-      if (page.next === undefined) return all
-      after = `&after=${encodeURIComponent(page.next)}`
+  async #countDeleted(): Promise<void> {
+    if (this.#options.deleteEveryMs === 0) return
+    for (const kind of DELETED_TOPICS) {
+      const firsts = await this.#follower.firsts(`${this.#prefix}.${kind}`)
+      const records = firsts.reduce((sum, first) => sum + first, 0)
+      this.#count(`${kind}RecordsDeleted`, records)
+      // Else the run has shown nothing of it.
+      if (records === 0) this.#trouble.push(`nothing of ${kind} was deleted`)
     }
   }
 

@@ -2,8 +2,11 @@
 // what processes have written, which shares nothing with their readers. Owns the places up to which it has read.
 //
 // 1. Each record is given once and in order; what the client gives again after a rebalance is passed over.
-// 2. A gap is no accident of the client's: the place is sought again, and `caughtUp` fails where it stays.
-import type { Admin, Consumer, EachBatchPayload } from 'kafkajs'
+// 2. A client that fails is given up for another, in a group of its own: one that joins its old group again waits there until the session
+//    of its former self is over, and meanwhile processes delete what it has not read.
+// 3. A gap is no accident of the client's: the place is sought again, and `caughtUp` fails where it stays, or where what was not read is deleted.
+import { randomUUID } from 'node:crypto'
+import type { Admin, Consumer, EachBatchPayload, Kafka } from 'kafkajs'
 import { systemClock } from '../../src/core/clock.ts'
 import { kafkaClient } from '../../src/log/kafka-client.ts'
 import { pause } from '../process/server.ts'
@@ -28,6 +31,7 @@ export interface FollowerOptions {
 }
 
 const SESSION_MS = 10_000
+const RETRY_MS = 200
 const POLL_MS = 100
 const CATCH_UP_MS = 90_000
 
@@ -36,41 +40,61 @@ const textOf = (header: unknown): string => (Buffer.isBuffer(header) || typeof h
 export class TopicsFollower {
   readonly #options: FollowerOptions
   readonly #admin: Admin
-  readonly #consumer: Consumer
+  readonly #kafka: Kafka
+  #consumer: Consumer | undefined
+  #isClosed = false
   /** The next offset to be given, by topic and partition. */
   readonly #next = new Map<string, number>()
   #failed: Error | undefined
 
   constructor(options: FollowerOptions) {
     this.#options = options
-    const kafka = kafkaClient({ brokers: [options.brokers], prefix: 'verifier' }, { name: 'verifier', clock: systemClock })
-    this.#admin = kafka.admin()
-    this.#consumer = kafka.consumer({
-      groupId: `verifier-${process.pid}-${Date.now()}`,
-      sessionTimeout: SESSION_MS,
-      maxWaitTimeInMs: 250,
-      retry: { initialRetryTime: 100, maxRetryTime: 1000, retries: 1_000_000, restartOnFailure: async () => true },
-    })
+    this.#kafka = kafkaClient({ brokers: [options.brokers], prefix: 'verifier' }, { name: 'verifier', clock: systemClock })
+    this.#admin = this.#kafka.admin()
   }
 
   async start(): Promise<void> {
-    const { topics } = this.#options
-    const consumer = this.#consumer
     await this.#admin.connect()
+    await this.#follow()
+  }
+
+  async #follow(): Promise<void> {
+    const consumer = this.#kafka.consumer({
+      groupId: `verifier-${randomUUID()}`,
+      sessionTimeout: SESSION_MS,
+      maxWaitTimeInMs: 250,
+      retry: { initialRetryTime: 100, maxRetryTime: 500, retries: 2, restartOnFailure: async () => false },
+    })
+    this.#consumer = consumer
+    consumer.on(consumer.events.CRASH, () => void this.#again(consumer))
     consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
       for (const [topic, partitions] of Object.entries(payload.memberAssignment))
         for (const partition of partitions) consumer.seek({ topic, partition, offset: String(this.#nextOf(topic, partition)) })
     })
     await consumer.connect()
-    await consumer.subscribe({ topics: [...topics], fromBeginning: true })
-    await consumer.run({ autoCommit: false, eachBatchAutoResolve: true, eachBatch: (payload) => this.#take(payload) })
+    await consumer.subscribe({ topics: [...this.#options.topics], fromBeginning: true })
+    await consumer.run({ autoCommit: false, eachBatchAutoResolve: true, eachBatch: (payload) => this.#take(consumer, payload) })
+  }
+
+  /** (2) */
+  async #again(failed: Consumer): Promise<void> {
+    if (this.#consumer !== failed) return
+    for (let last: Consumer | undefined = failed; last && !this.#isClosed; ) {
+      this.#consumer = undefined
+      await last.disconnect().catch(() => undefined)
+      await pause(RETRY_MS)
+      last = await this.#follow().then(
+        () => undefined,
+        () => this.#consumer ?? failed,
+      )
+    }
   }
 
   #nextOf(topic: string, partition: number): number {
     return this.#next.get(`${topic}/${partition}`) ?? 0
   }
 
-  async #take({ batch, heartbeat, isRunning, isStale }: EachBatchPayload): Promise<void> {
+  async #take(consumer: Consumer, { batch, heartbeat, isRunning, isStale }: EachBatchPayload): Promise<void> {
     const { topic, partition } = batch
     for (const message of batch.messages) {
       if (!isRunning() || isStale()) return
@@ -78,7 +102,7 @@ export class TopicsFollower {
       const next = this.#nextOf(topic, partition)
       if (offset < next) continue
       if (offset > next && !this.#options.compacted.includes(topic)) {
-        this.#consumer.seek({ topic, partition, offset: String(next) })
+        consumer.seek({ topic, partition, offset: String(next) })
         return
       }
       const headers = Object.fromEntries(Object.entries(message.headers ?? {}).map(([name, value]) => [name, textOf(value)]))
@@ -92,12 +116,19 @@ export class TopicsFollower {
     await heartbeat()
   }
 
+  /** Where each partition begins by now. */
+  async firsts(topic: string): Promise<number[]> {
+    return (await this.#admin.fetchTopicOffsets(topic)).map(({ low }) => Number(low))
+  }
+
   /** Resolves once everything is read that was there when this was called. */
   async caughtUp(): Promise<void> {
     const ends = await Promise.all(this.#options.topics.map(async (topic) => [topic, await this.#admin.fetchTopicOffsets(topic)] as const))
     const deadline = Date.now() + CATCH_UP_MS
     for (const [topic, partitions] of ends) {
-      for (const { partition, high } of partitions) {
+      for (const { partition, low, high } of partitions) {
+        const next = this.#nextOf(topic, partition)
+        if (next < Number(low)) throw new Error(`${topic}/${partition} begins at ${low}, and was read up to ${next}`)
         // The last records of a compacted topic may be gone; nothing is compacted within the life of a test.
         while (this.#nextOf(topic, partition) < Number(high)) {
           if (this.#failed) throw this.#failed
@@ -110,7 +141,8 @@ export class TopicsFollower {
   }
 
   async close(): Promise<void> {
-    await this.#consumer.disconnect().catch(() => undefined)
+    this.#isClosed = true
+    await this.#consumer?.disconnect().catch(() => undefined)
     await this.#admin.disconnect().catch(() => undefined)
   }
 }

@@ -16,14 +16,16 @@ beforeAll(async () => {
 }, 400_000)
 afterAll(() => console.log([...said, JSON.stringify(outcome?.figures)].join('\n')))
 
-test('while processes and the broker die, stand still, come and go, nothing is lost and nothing is told that the journals lack', () => {
+test('while processes and the broker die, stand still, come and go, and segments are edited, nothing is lost and nothing is told that the journals lack', () => {
   expect(outcome.broken).toEqual([])
-  const { acknowledged = 0, takeOvers = 0, claimsWhileFrozen = 0, SIGKILL = 0 } = outcome.figures
+  const { acknowledged = 0, takeOvers = 0, claimsWhileFrozen = 0, SIGKILL = 0, edits = 0 } = outcome.figures
   // Else it has shown nothing.
   expect(acknowledged).toBeGreaterThan(300)
   expect(takeOvers).toBeGreaterThan(0)
   expect(claimsWhileFrozen).toBeGreaterThan(0)
   expect(SIGKILL).toBeGreaterThan(0)
+  expect(edits).toBe(4)
+  expect(outcome.evidence.outputs.streams.transitions.values().some(({ value }) => value?.includes('"definition"'))).toBe(true)
 })
 
 /** Each makes the evidence false in one way, and says how it is made true again. */
@@ -68,6 +70,10 @@ const LIES: Readonly<Record<string, (e: Evidence) => () => void>> = {
   'messages are those of commits that count: a message of nobody': ({ exchange }) => {
     exchange.messages.set('0>1:999999', 'anything')
     return () => exchange.messages.delete('0>1:999999')
+  },
+  'definitions are those that were saved, and reach everybody: an edit that is lost': ({ definitions }) => {
+    const change = must(definitions.changes.pop(), 'there were edits')
+    return () => definitions.changes.push(change)
   },
   'profiles are those of the oracle: a trait that nobody gave': ({ shown }) => {
     const profiles = shown.profiles as Map<string, never>

@@ -14,7 +14,7 @@ const { values } = parseArgs({
     partitions: { type: 'string', default: '16' },
     clock: { type: 'string', default: 'manual' },
     profiles: { type: 'boolean', default: false },
-    'delete-every-ms': { type: 'string', default: '0' },
+    'delete-every-ms': { type: 'string', default: '20000' },
   },
 })
 const ROUND_S = 12

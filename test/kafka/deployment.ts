@@ -22,6 +22,12 @@ export interface DeploymentOptions {
   readonly config?: object
 }
 
+interface StartOptions {
+  readonly standby?: boolean
+  /** By default what the flags say. */
+  readonly hosts?: number
+}
+
 /** A server is no more, and nobody here has ended it. */
 export class EndedError extends Error {}
 
@@ -40,8 +46,8 @@ export class Deployment {
     this.#root = mkdtempSync(join(options.directory ?? tmpdir(), 'tributary-deployment-'))
   }
 
-  async start(name: string, { standby = this.#options.standby ?? false }: { readonly standby?: boolean } = {}): Promise<void> {
-    const server = await new ServerProcess(join(this.#root, name), this.#argv(standby)).listening()
+  async start(name: string, { standby = this.#options.standby ?? false, hosts }: StartOptions = {}): Promise<void> {
+    const server = await new ServerProcess(join(this.#root, name), this.#argv({ standby, hosts })).listening()
     this.#servers.set(name, server)
     void server.exited.then(({ code }) => {
       // None ends by itself; what is killed here is no longer among them.
@@ -49,9 +55,10 @@ export class Deployment {
     })
   }
 
-  #argv(standby: boolean): string[] {
+  #argv({ standby, hosts }: { readonly standby: boolean; readonly hosts: number | undefined }): string[] {
     const { kafka: cluster, partitions, flags = [], config } = this.#options
     const argv = ['--partitions', String(partitions), ...flags]
+    if (hosts !== undefined) argv.push('--hosts', String(hosts))
     if (cluster) {
       const { brokers, ...rest } = cluster
       argv.push('--kafka', JSON.stringify({ brokers: [brokers], ...rest, sessionTimeoutMs: SESSION_MS, standby }))

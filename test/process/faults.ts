@@ -28,9 +28,7 @@ export type Fault = (ground: Ground) => Promise<void>
 
 const STARTUP_MS = 900
 const LONGEST_STOP_MS = 1500
-/** Free space is looked at every second. */
-const NOTICE_MS = 1600
-/** How long a server on a full disk may go on without noticing. */
+/** How long a server may go on without noticing what is free. */
 const FULL_LIMIT_MS = 30_000
 const EXIT_LIMIT_MS = 15_000
 
@@ -80,12 +78,11 @@ export const FAULTS = {
   async 'disk nearly full'(g) {
     const disk = diskOf(g)
     disk.fillUpTo(g.minFreeBytes * 0.9)
-    await pause(NOTICE_MS)
+    await untilAnswered(g, '429 disk_full')
     const reply = await fetch(`${g.server().url}/v1/track`, { method: 'POST', body: '{"event":"Refused","userId":"refused"}' })
-    const { code } = (await reply.json()) as { code?: string }
-    if (reply.status !== 429 || code !== 'disk_full') throw new Error(`on a disk that is nearly full it answers ${reply.status} ${code}`)
+    if (reply.status !== 429) throw new Error(`on a disk that is nearly full it answers ${reply.status} ${await reply.text()}`)
     disk.empty()
-    await pause(NOTICE_MS)
+    await untilAnswered(g, '200')
   },
 
   /** Nothing can be written any more: it ends with words, or a partition stands still with a reason; with room again it goes on. */
@@ -114,6 +111,17 @@ export const needsDisk = (name: FaultName): boolean => name.startsWith('disk')
 function diskOf({ disk }: Ground): SmallDisk {
   if (!disk) throw new Error('this fault needs a disk of its own')
   return disk
+}
+
+/** Free space is looked at now and then: until a request without messages is answered so. */
+async function untilAnswered({ server }: Ground, expected: string): Promise<void> {
+  for (const deadline = Date.now() + FULL_LIMIT_MS; ; await pause(50)) {
+    const reply = await fetch(`${server().url}/v1/batch`, { method: 'POST', body: '{"batch":[]}' })
+    const { code } = (await reply.json()) as { code?: string }
+    const answer = code === undefined ? String(reply.status) : `${reply.status} ${code}`
+    if (answer === expected) return
+    if (Date.now() > deadline) throw new Error(`what is free has changed, and it answers ${answer} instead of ${expected}`)
+  }
 }
 
 /** The signal has arrived when the kernel says so. */

@@ -30,6 +30,9 @@ export interface PowerOutcome {
 const T0 = Date.parse('2026-05-01T12:00:00Z')
 const HOUR = 3_600_000
 const FLAGS = ['--partitions', '4', '--hosts', '2', '--clock', 'manual']
+/** Before the first cut. */
+const LEAST_MESSAGES = 50
+const LEAST_TRANSITIONS = 10
 const NOTHING_SYNCED = '/dev/null'
 const PRELOAD = new URL('./sync-trace.ts', import.meta.url).href
 
@@ -102,6 +105,8 @@ class PowerRounds {
 
   async #round(i: number): Promise<void> {
     await pause(below(this.#random, this.#options.lifeMs))
+    // However slow the machine is: there is something to lose.
+    while (!this.#hasEnough && this.#load.faults.length === 0) await pause(5)
     if (i % 3 === 1) {
       this.#now += below(this.#random, 5 * HOUR)
       await setClock(this.#server.url, this.#now)
@@ -119,6 +124,10 @@ class PowerRounds {
     this.#faults.push(...faults.map((f) => `cut ${i}: ${f}`))
     rmSync(copy, { recursive: true })
     process.kill(this.#server.pid, 'SIGCONT')
+  }
+
+  get #hasEnough(): boolean {
+    return this.#load.fates.size > LEAST_MESSAGES && this.#follower.received.length > LEAST_TRANSITIONS
   }
 
   async #verify(copy: string, acknowledged: string[], received: ShownTransition[]): Promise<string[]> {

@@ -31,7 +31,7 @@ function faulty(nth: number): Fault {
 test('every message counts once, whatever happens to the requests', async () => {
   const proxy = await startProxy(server.url, faulty)
   // Most of the time goes by between a fault and the repeat: several clients share it.
-  const settings = { writeKey: 'any', host: proxy.url, flushAt: 4, flushInterval: 50, maxRetries: 10, httpRequestTimeout: 5000 }
+  const settings = { writeKey: 'any', host: proxy.url, flushAt: 4, flushInterval: 50, maxRetries: 10, httpRequestTimeout: 60_000 }
   const clients = Array.from({ length: CLIENTS }, () => new Analytics(settings))
   const failed: unknown[] = []
   for (const client of clients) client.on('error', (error) => failed.push(error))
@@ -46,7 +46,7 @@ test('every message counts once, whatever happens to the requests', async () => 
     else if (i % 3 === 1) analytics.track({ userId, messageId, event: 'Order Completed', properties: { total: i / 4 } })
     else analytics.page({ userId, messageId, name: 'Home' })
   }
-  await Promise.all(clients.map((client) => client.closeAndFlush({ timeout: 50_000 })))
+  await Promise.all(clients.map((client) => client.closeAndFlush({ timeout: 200_000 })))
   await proxy.close()
   expect(failed).toEqual([])
   for (const fault of FAULTS) expect(proxy.done, fault).toContain(fault)

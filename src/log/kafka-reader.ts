@@ -8,7 +8,9 @@
 // 2. Records of a cursor come in order, each once, from the position asked for.
 // 3. A page's `end` is beyond all that was there when the read was called: it is that of a request which was sent later. Where what is
 //    given was asked for earlier, `end` lies beyond the page, so that nobody takes it for the whole.
-// 4. A cursor reads ahead at most BUFFER_BYTES, and what one answer exceeds it by.
+// 4. A broker that has just become the leader may not know yet how far records are replicated, and names an end before what was read
+//    already. It refuses an offset beyond what it has; where it doesn't, nothing is lost, and its end says nothing: it is asked again.
+// 5. A cursor reads ahead at most BUFFER_BYTES, and what one answer exceeds it by.
 import { setImmediate } from 'node:timers/promises'
 import { invariant, must } from '../core/assert.ts'
 import { type Clock, sleep } from '../core/clock.ts'
@@ -37,9 +39,11 @@ export interface KafkaReadLimits {
   readonly waitMs: number
 }
 
+type ReadLink = Pick<KafkaLink, 'leaders' | 'fetch' | 'heal' | 'explained' | 'offsets'>
+
 export interface ReaderOptions {
-  readonly live: KafkaLink
-  readonly behind: KafkaLink
+  readonly live: ReadLink
+  readonly behind: ReadLink
   readonly topic: string
   readonly clock: Clock
 }
@@ -54,6 +58,11 @@ const BUFFER_BYTES = 4 << 20
 const PARTITION_BYTES = 1 << 20
 /** Of one answer: it is decoded in one go. */
 const ANSWER_BYTES = 4 << 20
+
+interface Answer extends Fetched {
+  /** The offset was refused: it lies beyond what the leader has. */
+  readonly isCut?: boolean
+}
 
 interface Waiting {
   readonly limits: KafkaReadLimits
@@ -97,7 +106,7 @@ export class KafkaReader {
   }
 
   /** One fetch that doesn't wait at the brokers. An offset beyond the end gives nothing; one that is no longer kept rejects with data_corrupt. */
-  async fetch(partition: number, from: number, maxBytes: number): Promise<Fetched> {
+  async fetch(partition: number, from: number, maxBytes: number): Promise<Answer> {
     const { behind, topic, clock } = this.options
     const want = { partition, offset: from, maxBytes: Math.min(Math.max(maxBytes, 1), PARTITION_BYTES) }
     for (const giveUpAt = clock.monotonicMs() + GIVE_UP_MS; ; ) {
@@ -115,7 +124,7 @@ export class KafkaReader {
     }
   }
 
-  async #outside(partition: number, from: number): Promise<Fetched> {
+  async #outside(partition: number, from: number): Promise<Answer> {
     const { behind, topic } = this.options
     const [first, end] = await Promise.all((['first', 'end'] as const).map((which) => behind.offsets(topic, [partition], which)))
     const begins = first?.get(partition) ?? 0
@@ -124,7 +133,7 @@ export class KafkaReader {
         'data_corrupt',
         `position ${from} of partition ${partition} of ${topic} is no longer kept: it begins at ${begins}`,
       )
-    return { partition, end: end?.get(partition) ?? 0, records: [] }
+    return { partition, end: end?.get(partition) ?? 0, records: [], isCut: true }
   }
 
   async close(): Promise<void> {
@@ -216,7 +225,7 @@ export class KafkaCursor {
     return this.#isBusy
   }
 
-  /** True while it may read ahead (4). */
+  /** True while it may read ahead (5). */
   get isHungry(): boolean {
     return this.#bytes < BUFFER_BYTES
   }
@@ -245,7 +254,15 @@ export class KafkaCursor {
       this.#isLive = true
       this.#reader.follow(this)
     }
-    return this.#page(limits, fetched.end)
+    const end = this.#endIn(fetched)
+    // It has nothing to say yet (4), and would be asked at once again.
+    if (end === undefined && this.#buffer.length === 0) await sleep(this.#reader.options.clock, RETRY_MS)
+    return this.#page(limits, end)
+  }
+
+  /** (4) */
+  #endIn(fetched: Answer): number | undefined {
+    return fetched.end < this.next && !fetched.isCut ? undefined : fetched.end
   }
 
   async #wait(limits: KafkaReadLimits): Promise<KafkaPage> {
@@ -287,7 +304,7 @@ export class KafkaCursor {
     if (this.#buffer.length === 0 && !(isFresh && this.#isOverdue(waiting))) return
     this.#waiting = undefined
     try {
-      waiting.done.resolve(this.#page(waiting.limits, isFresh ? fetched.end : undefined))
+      waiting.done.resolve(this.#page(waiting.limits, isFresh ? this.#endIn(fetched) : undefined))
     } catch (error) {
       waiting.done.reject(error)
     }

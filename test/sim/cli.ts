@@ -15,6 +15,8 @@ import { ACTIONS, runPlan, runSeed, shrinkable } from './run.ts'
 import { shrink } from './shrink.ts'
 import { storyOf } from './story.ts'
 
+const USAGE = 'usage: npm run sim -- [--seeds N] [--seed S] [--steps K] [--owners] [--shrink], or --planted'
+
 /** More failures than this are the same one. */
 const FAILURES_TOLD = 20
 const SAY_EVERY = 1000
@@ -38,7 +40,7 @@ async function runSeeds({ first, seeds, actions, isShrinking }: Flags): Promise<
     if (++done % SAY_EVERY === 0) console.log(`${done} seeds after ${seconds().toFixed(0)} s`)
     if (!outcome.broken) continue
     failures++
-    console.log(`seed ${seed}: invariant ${outcome.broken.invariant}: ${outcome.broken.what.slice(0, 1500)}`)
+    tell(seed, outcome.broken)
     if (!isShrinking) continue
     const { plan } = await shrink(outcome.plan, outcome.broken, shrinkable)
     console.log(`${storyOf(await runPlan(plan, { keepsTrail: true }))}\n${JSON.stringify(plan)}`)
@@ -48,6 +50,10 @@ async function runSeeds({ first, seeds, actions, isShrinking }: Flags): Promise<
   console.log(`each fault hit at least ${coverage.least} times`)
   console.log(`${done} seeds in ${seconds().toFixed(0)} s, ${rate(steps)} steps, ${rate(events)} events counted: ${failures} failures`)
   return failures
+}
+
+function tell(seed: number, { invariant, what }: Broken): void {
+  console.log(`seed ${seed}: invariant ${invariant}: ${what.slice(0, 1500)}`)
 }
 
 /** Every so many seeds, a world in which processes take whole sets of partitions over too. */
@@ -64,7 +70,7 @@ async function runOwnersSeeds({ first, seeds, isShrinking }: Flags): Promise<num
     for (const [name, hits] of outcome.seen) seen.set(name, (seen.get(name) ?? 0) + hits)
     if (!outcome.broken) return
     failures++
-    console.log(`seed ${first + done}: invariant ${outcome.broken.invariant}: ${outcome.broken.what.slice(0, 1500)}`)
+    tell(first + done, outcome.broken)
   }
   for (; done < seeds && failures < FAILURES_TOLD; done++) {
     const outcome = await runDeploymentSeed(first + done)
@@ -97,16 +103,30 @@ async function runPlanted(): Promise<number> {
   return PLANTED.length - caught
 }
 
-const { values } = parseArgs({
-  options: {
+/** Undefined where they are none. */
+function readFlags(): (Flags & { readonly owners: boolean; readonly planted: boolean }) | undefined {
+  const options = {
     seeds: { type: 'string', default: '1000' },
     seed: { type: 'string', default: '1' },
     steps: { type: 'string', default: String(ACTIONS) },
     shrink: { type: 'boolean', default: false },
     planted: { type: 'boolean', default: false },
     owners: { type: 'boolean', default: false },
-  },
-})
-const flags = { first: Number(values.seed), seeds: Number(values.seeds), actions: Number(values.steps), isShrinking: values.shrink }
-const failures = values.planted ? await runPlanted() : await (values.owners ? runOwnersSeeds(flags) : runSeeds(flags))
-process.exitCode = failures > 0 ? 1 : 0
+  } as const
+  try {
+    const { seeds, seed, steps, shrink: isShrinking, ...kind } = parseArgs({ options }).values
+    const [first, count, actions] = [Number(seed), Number(seeds), Number(steps)]
+    return [first, count, actions].every(Number.isSafeInteger) ? { ...kind, first, seeds: count, actions, isShrinking } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const flags = readFlags()
+if (flags) {
+  const failures = flags.planted ? await runPlanted() : await (flags.owners ? runOwnersSeeds(flags) : runSeeds(flags))
+  process.exitCode = failures > 0 ? 1 : 0
+} else {
+  console.error(USAGE)
+  process.exitCode = 2
+}

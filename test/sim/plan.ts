@@ -4,6 +4,7 @@
 // 1. Swarm: each plan switches a random subset of the faults on, so that rare combinations of few get their turn.
 import type { Where } from '../../src/operators/definition.ts'
 import { below, pick, type Random, seeded } from '../identity/random.ts'
+import { type Cut, PLAIN_CUT } from './cut.ts'
 import type { DiskCrash } from './disk.ts'
 import { type Crowd, drawMessage, drawWhere, type Message } from './workload.ts'
 
@@ -81,20 +82,13 @@ export type Action = Doing & {
   readonly steps: number
 }
 
-export interface Layout {
+export interface Layout extends Cut {
   readonly partitions: number
   readonly hosts: number
   readonly clock: 'wall' | 'manual'
   readonly guarded: boolean
-  readonly batchEvents: number
   readonly batchBytes: number
-  readonly sliceMs: number
-  readonly splitBytes: number
   readonly timerHorizonMs: number
-  readonly cacheBytes: number
-  readonly applyMs: number
-  readonly applyBytes: number
-  readonly sliceRows: number
   readonly journalBytes: number
   /** Of exchange messages, the share that arrives twice. */
   readonly repeats: number
@@ -112,15 +106,9 @@ export const PLAIN: Partial<Layout> = {
   repeats: 0,
   guarded: false,
   hosts: 1,
-  batchEvents: 1000,
+  ...PLAIN_CUT,
   batchBytes: 4 << 20,
-  sliceMs: 1e9,
-  splitBytes: 4096,
   timerHorizonMs: 60_000,
-  cacheBytes: 64 << 20,
-  applyMs: 1000,
-  applyBytes: 4 << 20,
-  sliceRows: 1000,
   journalBytes: 1e9,
 }
 

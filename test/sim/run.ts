@@ -2,10 +2,10 @@
 import { Coverage } from './coverage.ts'
 import { finish } from './final.ts'
 import type { Broken } from './model.ts'
+import { brokenBy } from './outcome.ts'
 import { drawPlan, PLAIN, type Plan } from './plan.ts'
 import type { Shrinkable } from './shrink.ts'
-import { record } from './tape.ts'
-import { Failure, World } from './world.ts'
+import { World } from './world.ts'
 
 /** Actions of a plan, unless somebody says otherwise. */
 export const ACTIONS = 30
@@ -22,17 +22,10 @@ export interface Outcome {
 
 export async function runPlan(plan: Plan, options: { coverage?: Coverage; keepsTrail?: boolean } = {}): Promise<Outcome> {
   const world = new World(plan, { coverage: options.coverage ?? new Coverage(), keepsTrail: options.keepsTrail ?? false })
-  let broken: Broken | undefined
-  try {
+  const broken = await brokenBy(async () => {
     await world.run()
     await finish(world)
-  } catch (error) {
-    if (error instanceof Failure) broken = error.broken
-    // Whatever else is thrown is a failure too, of the world if not of the engine.
-    else broken = { invariant: 14, what: String(error instanceof Error ? error.stack : error) }
-  } finally {
-    record(undefined)
-  }
+  })
   const { steps, hash, trail } = world.scheduler
   return { plan, broken, steps, hash, trail, events: world.model.accepted.size }
 }

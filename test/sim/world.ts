@@ -17,6 +17,7 @@ import { below, pick } from '../identity/random.ts'
 import { recordOf, START_MS } from '../oracle/events-arbitrary.ts'
 import { SimClock } from './clock.ts'
 import type { Coverage } from './coverage.ts'
+import { FOR_EVER } from './cut.ts'
 import { Disk, type DiskCrash } from './disk.ts'
 import { exceeds } from './guards.ts'
 import { type Broken, type InvariantNumber, Model } from './model.ts'
@@ -106,7 +107,6 @@ export class World {
 
   #processSetup(): ProcessSetup {
     const { hosts, journalBytes, sliceRows, repeats, guarded: _, ...limits } = this.plan.layout
-    const forEver = { timelineEvents: 1e6, timelineRetentionMs: 1e12, dedupeWindowMs: 1e12, futureLimitMs: 1e9, skewLimitMs: 2000 }
     return {
       scheduler: this.scheduler,
       clock: this.clock,
@@ -115,7 +115,7 @@ export class World {
       journalBytes,
       sliceRows,
       bootId: `boot ${this.#boots}`,
-      limits: { ...limits, ...forEver, identity: this.#limits() },
+      limits: { ...limits, ...FOR_EVER, identity: this.#limits() },
       deliver: (message) => this.#deliver(message, repeats),
     }
   }

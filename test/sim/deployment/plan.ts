@@ -4,6 +4,7 @@
 // 1. Swarm: each plan switches a random subset of the troubles on.
 import type { Where } from '../../../src/operators/definition.ts'
 import { below, pick, type Random, seeded } from '../../identity/random.ts'
+import { type Cut, drawCut, PLAIN_CUT } from '../cut.ts'
 import { type Crowd, drawMessage, drawWhere, type Message } from '../workload.ts'
 
 export const TOPICS = ['events', 'journal', 'exchange', 'definitions'] as const
@@ -35,7 +36,7 @@ export type Doing =
 
 export type Action = Doing & { readonly steps: number }
 
-export interface DeploymentLayout {
+export interface DeploymentLayout extends Cut {
   readonly partitions: number
   readonly processes: number
   readonly clock: 'wall' | 'manual'
@@ -43,13 +44,6 @@ export interface DeploymentLayout {
   readonly isStandby: boolean
   /** All partitions run before anything is done. */
   readonly isWarm: boolean
-  readonly batchEvents: number
-  readonly sliceMs: number
-  readonly splitBytes: number
-  readonly cacheBytes: number
-  readonly applyMs: number
-  readonly applyBytes: number
-  readonly sliceRows: number
   /** How often owners delete what nobody needs; 0: never. */
   readonly deleteEveryMs: number
   /** Rounds of rewriting take few commits. */
@@ -72,13 +66,7 @@ export interface DeploymentPlan {
 export const PLAIN: Partial<DeploymentLayout> = {
   hosts: 1,
   isStandby: false,
-  batchEvents: 1000,
-  sliceMs: 1e9,
-  splitBytes: 4096,
-  cacheBytes: 64 << 20,
-  applyMs: 1000,
-  applyBytes: 4 << 20,
-  sliceRows: 1000,
+  ...PLAIN_CUT,
   deleteEveryMs: 0,
   rewritesFast: false,
   badJournal: 0,
@@ -114,13 +102,7 @@ function drawLayout(random: Random): DeploymentLayout {
     clock: pick(random, ['wall', 'manual', 'manual']),
     isStandby: random() < 0.3,
     isWarm: random() < 0.8,
-    batchEvents: pick(random, [1, 2, 3, 1000]),
-    sliceMs: pick(random, [1e9, 0]),
-    splitBytes: pick(random, [4096, 60]),
-    cacheBytes: pick(random, [64 << 20, 5000, 0]),
-    applyMs: pick(random, [1000, 5, 0]),
-    applyBytes: pick(random, [4 << 20, 3000, 1]),
-    sliceRows: pick(random, [1, 4, 1000]),
+    ...drawCut(random),
     deleteEveryMs: pick(random, [0, 50, 300]),
     rewritesFast: random() < 0.7,
     badJournal: pick(random, [0, 0, 0.3, 0.6]),

@@ -7,10 +7,10 @@ import { encodeClock, encodeDefinitions, recordOf } from '../../../src/engine/in
 import type { Told } from '../../../src/engine/overview.ts'
 import type { Answer, Lookup, ProfileFacts } from '../../../src/engine/questions.ts'
 import type { Task } from '../../../src/engine/task.ts'
-import { namespacesOf } from '../../engine/world-run.ts'
 import { pick } from '../../identity/random.ts'
 import { START_MS } from '../../oracle/events-arbitrary.ts'
 import { SimClock } from '../clock.ts'
+import { limitsOf } from '../cut.ts'
 import { IDENTIFIERS } from '../final.ts'
 import { type InvariantNumber, Model } from '../model.ts'
 import { Scheduler, turn } from '../scheduler.ts'
@@ -82,7 +82,7 @@ export class DeploymentWorld {
       answered: (id, answer) => this.#asked.get(id)?.(answer),
     })
     this.#setup = {
-      ...{ scheduler: this.scheduler, clock: this.clock, limits: this.#limits(), sliceRows, topics: this.topics },
+      ...{ scheduler: this.scheduler, clock: this.clock, limits: limitsOf(plan.layout, plan.layout.clock), sliceRows, topics: this.topics },
       ...{ hosts, isStandby, deleteEveryMs },
       saw: (what) => this.#saw(what),
       said: (process, message) => this.witness.said(process, message),
@@ -111,14 +111,6 @@ export class DeploymentWorld {
         if (to >= from) this.model.fail(3, 'a forward points to a key that is not smaller')
       },
     })
-  }
-
-  #limits(): DeploymentSetup['limits'] {
-    const { layout } = this.plan
-    const { partitions, clock, batchEvents, sliceMs, splitBytes, cacheBytes, applyMs, applyBytes } = layout
-    const forEver = { timelineEvents: 1e6, timelineRetentionMs: 1e12, dedupeWindowMs: 1e12, skewLimitMs: 2000 }
-    const cut = { partitions, clock, batchEvents, sliceMs, splitBytes, cacheBytes, applyMs, applyBytes }
-    return { ...cut, ...forEver, batchBytes: 4 << 20, timerHorizonMs: 60_000, identity: namespacesOf(false).limits }
   }
 
   readonly fail = (invariant: InvariantNumber, what: string): never => {

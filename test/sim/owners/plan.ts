@@ -2,6 +2,7 @@
 // partitions, freeze, thaw and die. Drawn from a seed.
 import type { DefinitionChange } from '../../../src/engine/definitions.ts'
 import { below, pick, type Random, seeded } from '../../identity/random.ts'
+import { type Cut, drawCut } from '../cut.ts'
 import { drawMessage, drawWhere, type Message } from '../workload.ts'
 
 export type Doing =
@@ -22,16 +23,9 @@ export type Doing =
 
 export type Action = Doing & { readonly steps: number }
 
-export interface OwnersLayout {
+export interface OwnersLayout extends Cut {
   readonly partitions: number
   readonly hosts: number
-  readonly batchEvents: number
-  readonly sliceMs: number
-  readonly splitBytes: number
-  readonly cacheBytes: number
-  readonly applyMs: number
-  readonly applyBytes: number
-  readonly sliceRows: number
   /** Of appends to journals, the share whose record is lost, repeated, or whose answer is. */
   readonly badness: number
 }
@@ -48,13 +42,7 @@ function drawLayout(random: Random): OwnersLayout {
   return {
     partitions,
     hosts: random() < 0.6 ? partitions : 1,
-    batchEvents: pick(random, [1, 2, 3, 1000]),
-    sliceMs: pick(random, [1e9, 0]),
-    splitBytes: pick(random, [4096, 60]),
-    cacheBytes: pick(random, [64 << 20, 5000, 0]),
-    applyMs: pick(random, [1000, 5, 0]),
-    applyBytes: pick(random, [4 << 20, 3000, 1]),
-    sliceRows: pick(random, [1, 4, 1000]),
+    ...drawCut(random),
     badness: pick(random, [0, 0.3, 0.6]),
   }
 }

@@ -12,11 +12,11 @@ import { homeOf } from '../../../src/core/identifier.ts'
 import type { FromHost } from '../../../src/engine/host.ts'
 import { encodeClock, encodeDefinitions, Pack } from '../../../src/engine/inputs.ts'
 import { decodeBlock, type OutboxStream } from '../../../src/engine/outbox.ts'
-import { namespacesOf } from '../../engine/world-run.ts'
 import { below, pick } from '../../identity/random.ts'
 import { UnreliableLog } from '../../log/unreliable-log.ts'
 import { recordOf, START_MS } from '../../oracle/events-arbitrary.ts'
 import { SimClock } from '../clock.ts'
+import { limitsOf } from '../cut.ts'
 import { SimLog } from '../disk.ts'
 import { checkCounted, checkTransitions } from '../final.ts'
 import { type InvariantNumber, Model } from '../model.ts'
@@ -86,7 +86,7 @@ export class OwnersWorld {
     this.#setup = {
       scheduler: this.scheduler,
       clock: this.clock,
-      limits: this.#limits(),
+      limits: limitsOf(plan.layout, 'manual'),
       hosts,
       sliceRows,
       definitions: plan.definitions,
@@ -103,13 +103,6 @@ export class OwnersWorld {
         if (to >= from) this.model.fail(3, 'a forward points to a key that is not smaller')
       },
     })
-  }
-
-  #limits(): OwnerSetup['limits'] {
-    const { hosts: _, sliceRows: __, badness: ___, ...cut } = this.plan.layout
-    const forEver = { timelineEvents: 1e6, timelineRetentionMs: 1e12, dedupeWindowMs: 1e12, futureLimitMs: 1e9, skewLimitMs: 2000 }
-    const { limits } = namespacesOf(false)
-    return { ...cut, ...forEver, clock: 'manual', batchBytes: 4 << 20, timerHorizonMs: 60_000, identity: limits }
   }
 
   #journal(partition: number): UnreliableLog {

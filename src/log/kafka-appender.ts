@@ -11,6 +11,7 @@
 //    would be taken for a repeat of the one given up: acknowledged and nowhere. Until those who appended have heard of it (RETRY_MS),
 //    what comes for that partition is refused too: it must not overtake what may come again.
 // 4. A rejected append may be in the log, now or later, once or, after a change of producer id, never again twice.
+// 5. What may be sent until some instant only is given up by then, whether it was sent before or not. Asked right before a request is made.
 import { invariant, must } from '../core/assert.ts'
 import type { Clock } from '../core/clock.ts'
 import { sleep } from '../core/clock.ts'
@@ -40,6 +41,8 @@ const RETRY_MS = 50
 interface Waiting {
   readonly message: KafkaMessage
   readonly bytes: number
+  /** Of the monotonic clock (5). */
+  readonly untilMs: number
   readonly done: PromiseWithResolvers<number>
 }
 
@@ -74,13 +77,13 @@ export class KafkaAppender {
   }
 
   /** Resolves to the record's offset; rejects with append_in_doubt, or too_large when it was not tried. */
-  append(partition: number, message: KafkaMessage): Promise<number> {
+  append(partition: number, message: KafkaMessage, untilMs = Number.POSITIVE_INFINITY): Promise<number> {
     invariant(!this.#isClosed, 'a closed log takes nothing')
     const queue = must(this.#queues[partition], `partition ${partition} of ${this.#options.partitions}`)
     const bytes = bytesOf(message)
     if (bytes > MAX_RECORD_BYTES)
       return Promise.reject(new TributaryError('too_large', `a record of ${bytes} bytes, more than Kafka takes (${MAX_RECORD_BYTES})`))
-    const waiting = { message, bytes, done: Promise.withResolvers<number>() }
+    const waiting = { message, bytes, untilMs, done: Promise.withResolvers<number>() }
     if (queue.refused) queue.refused.push(waiting)
     else queue.waiting.push(waiting)
     this.#schedule()
@@ -143,12 +146,13 @@ export class KafkaAppender {
   }
 
   async #send(leader: string, queues: readonly Queue[]): Promise<void> {
-    const { link, topic } = this.#options
+    const { link, topic, clock } = this.#options
     try {
       // By producer: after a batch was given up its partition has another one (3).
       const groups = Map.groupBy(queues, (q) => q.producer)
       for (const [producer, group] of groups) {
         const own = producer ?? (await this.#renewed(group))
+        if (group.some((q) => isLate(q, clock.monotonicMs()))) throw LATE
         const offsets = await link.produce(leader, topic, own, group.map(produceOf))
         for (const q of group) acknowledge(q, must(offsets.get(q.partition), 'each partition is answered'))
       }
@@ -175,8 +179,9 @@ export class KafkaAppender {
 
   async #failed(error: unknown, queues: readonly Queue[]): Promise<void> {
     const { clock, giveUpMs, link } = this.#options
-    const mayPass = await link.heal(error)
-    const givenUp = queues.filter((q) => !mayPass || clock.monotonicMs() - q.since >= giveUpMs)
+    const mayPass = error === LATE || (await link.heal(error))
+    const nowMs = clock.monotonicMs()
+    const givenUp = queues.filter((q) => !mayPass || nowMs - q.since >= giveUpMs || isLate(q, nowMs))
     const why = (q: Queue) => link.explained(error, `appending to partition ${q.partition} of ${this.#options.topic}`)
     for (const q of givenUp) giveUp(q, why(q))
     // (3): whoever needs one from now on gets a new one.
@@ -187,6 +192,11 @@ export class KafkaAppender {
 }
 
 const isIdle = (q: Queue): boolean => q.batch.length === 0 && q.waiting.length === 0 && q.refused === undefined
+
+const isLate = (q: Queue, nowMs: number): boolean => q.batch.some(({ untilMs }) => nowMs >= untilMs)
+
+/** (5); others of the same request are sent by the next one. */
+const LATE = new TributaryError('append_in_doubt', 'it could not be sent in time')
 
 function bytesOf(message: KafkaMessage): number {
   const headers = Object.entries(message.headers ?? {}).reduce((n, [name, value]) => n + name.length + value.length + 8, 0)

@@ -76,10 +76,10 @@ export class KafkaOutputs {
     return this.#target(kind).partitions
   }
 
-  /** Resolves when all replicas in sync have the entries; they are sent in this order. */
-  async write(kind: OutputKind, entries: readonly OutputEntry[]): Promise<void> {
+  /** Resolves when all replicas in sync have the entries; they are sent in this order, and after `untilMs` not any more. */
+  async write(kind: OutputKind, entries: readonly OutputEntry[], untilMs?: number): Promise<void> {
     const { appender, partitions } = this.#target(kind)
-    await Promise.all(entries.map((entry) => appender.append(placeOf(entry, partitions), messageOf(entry))))
+    await Promise.all(entries.map((entry) => appender.append(placeOf(entry, partitions), messageOf(entry), untilMs)))
   }
 
   /** What was written settles first. */

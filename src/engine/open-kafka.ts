@@ -97,7 +97,8 @@ async function openTopics(options: KafkaOptions, opened: Opened, closed: () => P
   const [eventsLog, definitionsLog] = await Promise.all([log('events', limits.partitions), log('definitions', 1)])
   const definitions = definitionsLog.shared(0)
   await compareAlike(options.alike, { log: definitions, clock: systemClock, alarm })
-  const outputs = await opened.keep(openTopicOutputs({ ...options.outputs, settings: kafka, clock: systemClock, alarm }))
+  const freshMs = options.sessionMs / 2
+  const outputs = await opened.keep(openTopicOutputs({ ...options.outputs, settings: kafka, clock: systemClock, freshMs, alarm }))
   const shared = new Shared(options.hosts, limits.partitions)
   // Until a partition runs here it holds nothing back.
   for (let p = 0; p < limits.partitions; p++) shared.committed(p, Number.POSITIVE_INFINITY)

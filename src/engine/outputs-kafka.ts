@@ -9,6 +9,7 @@ import { must } from '../core/assert.ts'
 import { type Clock, sleep } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { Transition } from '../core/transition.ts'
+import { CLAIM_TIMING } from '../log/claimed-log.ts'
 import { KafkaOutputs, type OutputEntry, type OutputKind } from '../log/kafka-outputs.ts'
 import type { KafkaSettings } from '../log/kafka-settings.ts'
 import { KafkaTopic } from '../log/kafka-topic.ts'
@@ -45,7 +46,8 @@ const ORIGINS = { from: 10 ** 14, to: 2 ** 48 - 1 } as const
 
 /** What entries are written with. */
 export interface EntryWriter {
-  write(kind: OutputKind, entries: readonly OutputEntry[]): Promise<void>
+  /** After `untilMs` of the monotonic clock, where that is given, nothing of it is sent any more. */
+  write(kind: OutputKind, entries: readonly OutputEntry[], untilMs?: number): Promise<void>
   close(): Promise<void>
 }
 
@@ -56,6 +58,8 @@ export interface TopicOutputsPorts {
   readonly clock: Clock
   /** Of intake's dead letters (2). */
   readonly origin: number
+  /** So old what the owner said of a profile may be when it is sent. */
+  readonly freshMs: number
   /** Something that a person must look at. */
   alarm(message: string): void
 }
@@ -67,6 +71,8 @@ export interface TopicOutputsOptions {
   readonly giveUpMs?: number
   /** A request without an answer has failed after so long. */
   readonly requestMs?: number
+  /** So long ownership that was seen is taken for granted; as journals do, where nothing is said. */
+  readonly freshMs?: number
   /** JSON where nothing is said. */
   readonly formats?: Formats
   /** Where the schemas of those in Avro are registered; without one values say theirs as Avro does. */
@@ -78,13 +84,13 @@ const ALL_IN_JSON: Formats = { transitions: 'json', merges: 'json', deadLetters:
 
 /** Connects to topics that `ensureTopics` has made or checked. */
 export async function openTopicOutputs(options: TopicOutputsOptions): Promise<TopicOutputs> {
-  const { settings, clock, alarm } = options
+  const { settings, clock, alarm, freshMs = CLAIM_TIMING.freshMs } = options
   const codec = await openCodec(options)
   const writer = await KafkaOutputs.open(options)
   const topic = (stream: Stream): Topic =>
     new KafkaTopic({ settings, clock, kind: KIND[stream], partitions: writer.partitionsOf(KIND[stream]) })
   const topics = { transitions: topic('transitions'), merges: topic('merges'), deadLetters: topic('deadLetters') }
-  return new TopicOutputs({ writer, topics, codec, clock, origin: randomInt(ORIGINS.from, ORIGINS.to), alarm })
+  return new TopicOutputs({ writer, topics, codec, clock, freshMs, alarm, origin: randomInt(ORIGINS.from, ORIGINS.to) })
 }
 
 async function openCodec({ settings, formats = ALL_IN_JSON, registry }: TopicOutputsOptions): Promise<AvroCodec> {
@@ -119,12 +125,12 @@ export class TopicOutputs implements OutputPort {
 
   async open(names: SegmentNames, profileAt: ProfileAt): Promise<void> {
     this.#opened = names
-    const { clock } = this.#ports
+    const { clock, freshMs, writer } = this.#ports
     this.#profiles = new ProfilesTopic({
-      clock,
-      profileAt,
+      ...{ clock, freshMs, profileAt },
       encode: (profile) => this.#ports.codec.encode('profiles', profile),
-      write: (partition, entries) => this.#blocksOf('profiles', partition).take(entries),
+      write: (entries, untilMs) => writer.write('profiles', entries, untilMs),
+      troubled: (error) => this.#troubled(error),
       alarm: (message) => this.#ports.alarm(message),
     })
   }

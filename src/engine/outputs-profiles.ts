@@ -7,6 +7,8 @@
 //    root tells it. A hand-over leaves after this topic has all earlier changes (relay.ts 2): so states of a profile lie in their order.
 // 3. While a partition doesn't answer (it opens, or has moved), its changes wait, FORGET_MS at most: then it runs elsewhere, where its
 //    outbox is read again.
+// 4. Nothing is said from memory: a state whose look-up, which asks the owner, was begun longer than `freshMs` ago isn't written, and after
+//    a write in doubt the same changes are looked up again, under the same seqs. So whoever was overtaken finds that out, and says nothing.
 import { type Clock, sleep } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import type { OutputEntry } from '../log/kafka-outputs.ts'
@@ -19,8 +21,15 @@ export interface ProfilesTopicPorts {
   /** The profile of a root, if it is in this partition, which is in this process. */
   profileAt(partition: number, key: string): Promise<ProfileView | undefined>
   encode(profile: ProfileView): Buffer
-  /** Resolves when the entries are there for good; they keep their order. */
-  write(partition: number, entries: readonly OutputEntry[]): Promise<void>
+  /** So long after a look-up was begun its states may be written (4). */
+  readonly freshMs: number
+  /**
+   * Resolves when the entries are there for good; they keep their order. After `untilMs` of the monotonic clock they are not sent any more.
+   * Rejects with append_in_doubt where it is in doubt whether all are there.
+   */
+  write(entries: readonly OutputEntry[], untilMs: number): Promise<void>
+  /** A write was in doubt; its states are looked up again. */
+  troubled(error: Error): void
   /** Something that a person must look at. */
   alarm(message: string): void
 }
@@ -36,6 +45,14 @@ interface Waiting {
   readonly changes: readonly ProfileChange[]
   readonly firstSeq: number
   readonly done: PromiseWithResolvers<void>
+}
+
+/** A change, under the seq that its state is written with. */
+type Numbered = ProfileChange & { readonly seq: number }
+
+interface LookedUp {
+  readonly entries: readonly OutputEntry[]
+  readonly untilMs: number
 }
 
 export class ProfilesTopic {
@@ -57,7 +74,7 @@ export class ProfilesTopic {
     list.push(waiting)
     if (!this.#running.has(partition)) {
       this.#running.add(partition)
-      void this.#run(partition, list).finally(() => this.#running.delete(partition))
+      void this.#run(partition, list)
     }
     return waiting.done.promise
   }
@@ -66,22 +83,62 @@ export class ProfilesTopic {
     while (list.length > 0 && !this.#isClosed) {
       const taken = takeSome(list)
       try {
-        const entries = await this.#entries(partition, lastChanges(taken))
-        if (entries !== undefined) await this.#ports.write(partition, entries)
-        if (entries !== undefined) for (const { done } of taken) done.resolve()
+        if (await this.#tell(partition, lastChanges(taken))) for (const { done } of taken) done.resolve()
       } catch (error) {
         for (const { done } of taken) done.reject(error)
       }
     }
+    this.#running.delete(partition)
   }
 
-  /** Undefined when the partition isn't here any more. */
-  async #entries(partition: number, changes: ReadonlyMap<string, ProfileChange & { seq: number }>): Promise<OutputEntry[] | undefined> {
+  /** Looks up and writes until all is there (4); false when the partition isn't here any more. */
+  async #tell(partition: number, changes: readonly Numbered[]): Promise<boolean> {
     const { clock } = this.#ports
+    let atOnce = changes.length
+    for (let told = 0; told < changes.length; ) {
+      const some = changes.slice(told, told + atOnce)
+      const found = await this.#lookUp(partition, some)
+      if (!found) return false
+      if (clock.monotonicMs() < found.untilMs) {
+        if (await this.#isWritten(found)) told += some.length
+        else await sleep(clock, RETRY_MS)
+      } else {
+        // Stopped meanwhile, or too slow for so many.
+        atOnce = Math.ceil(some.length / 2)
+      }
+    }
+    return true
+  }
+
+  /** False where that is in doubt. */
+  async #isWritten({ entries, untilMs }: LookedUp): Promise<boolean> {
+    try {
+      this.#mustBeOpen()
+      await this.#ports.write(entries, untilMs)
+      this.#mustBeOpen()
+      return true
+    } catch (error) {
+      // What fails because of the closing has failed for no other reason.
+      this.#mustBeOpen()
+      if (!(error instanceof TributaryError) || error.code !== 'append_in_doubt') throw error
+      this.#ports.troubled(error)
+      return false
+    }
+  }
+
+  /** What is not confirmed when the outputs close stays so: it is said again after the next start. */
+  #mustBeOpen(): void {
+    if (this.#isClosed) throw new TributaryError('shutting_down', 'the outputs are closed')
+  }
+
+  /** Undefined when the partition isn't here any more (3). */
+  async #lookUp(partition: number, changes: readonly Numbered[]): Promise<LookedUp | undefined> {
+    const { clock, freshMs } = this.#ports
     for (const giveUpAt = clock.monotonicMs() + FORGET_MS; clock.monotonicMs() < giveUpAt && !this.#isClosed; ) {
+      const untilMs = clock.monotonicMs() + freshMs
       try {
-        const entries = await Promise.all([...changes.values()].map((change) => this.#entry(partition, change)))
-        return entries.filter((entry) => entry !== undefined)
+        const entries = await Promise.all(changes.map((change) => this.#entry(partition, change)))
+        return { entries: entries.filter((entry) => entry !== undefined), untilMs }
       } catch (error) {
         if (!(error instanceof TributaryError) || error.code === 'internal') throw error
         await sleep(clock, RETRY_MS)
@@ -90,7 +147,7 @@ export class ProfilesTopic {
     return undefined
   }
 
-  async #entry(origin: number, { publicId, key, seq }: ProfileChange & { seq: number }): Promise<OutputEntry | undefined> {
+  async #entry(origin: number, { publicId, key, seq }: Numbered): Promise<OutputEntry | undefined> {
     const id = publicIdText(publicId)
     if (key === undefined) return { key: id, origin, seq, value: null }
     const profile = await this.#ports.profileAt(origin, key)
@@ -121,13 +178,13 @@ function takeSome(list: Waiting[]): Waiting[] {
 }
 
 /** (1): by public id, in the order of the last changes. */
-function lastChanges(taken: readonly Waiting[]): Map<string, ProfileChange & { seq: number }> {
-  const last = new Map<string, ProfileChange & { seq: number }>()
+function lastChanges(taken: readonly Waiting[]): Numbered[] {
+  const last = new Map<string, Numbered>()
   for (const { changes, firstSeq } of taken) {
     for (const [i, change] of changes.entries()) {
       last.delete(change.publicId)
       last.set(change.publicId, { ...change, seq: firstSeq + i })
     }
   }
-  return last
+  return [...last.values()]
 }

@@ -30,7 +30,7 @@ async function opened(topics: MemoryTopics, options: Options = {}): Promise<Harn
     after: (ms: number, run: () => void) => clock?.after(ms, run) ?? (() => undefined),
   }
   const outputs = new TopicOutputs({
-    ...{ topics: topics.topics, writer: topics.writer, codec, clock: lateClock, origin: 99 },
+    ...{ topics: topics.topics, writer: topics.writer, codec, clock: lateClock, origin: 99, freshMs: 1000 },
     alarm: (text) => expect.fail(text),
   })
   const h = await harness({ partitions: PARTITIONS, hosts: HOSTS, limits: { tellsProfiles }, outputs, ...rest })

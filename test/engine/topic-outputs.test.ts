@@ -26,7 +26,8 @@ class Cluster {
   process(origin = ORIGIN): TopicOutputs {
     const { memory, clock } = this
     const { topics, writer } = memory
-    const outputs = new TopicOutputs({ topics, writer, clock, codec: JSON_CODEC, origin, alarm: (text) => this.alarms.push(text) })
+    const alarm = (text: string): void => void this.alarms.push(text)
+    const outputs = new TopicOutputs({ topics, writer, clock, codec: JSON_CODEC, origin, freshMs: 1000, alarm })
     void outputs.open(NAMES, async () => undefined)
     return outputs
   }

@@ -47,7 +47,6 @@ export class DefinitionBook {
   readonly changes: DefinitionChange[] = []
   /** Ids in the order in which they were saved first; each is here before it is saved. */
   readonly ids: string[] = []
-  readonly faults: string[] = []
   readonly #current = new Map<string, Where>()
   readonly #unit: number
 

@@ -149,6 +149,7 @@ export class ProfilesTopic {
 
   async #entry(origin: number, { publicId, key, seq }: Numbered): Promise<OutputEntry | undefined> {
     const id = publicIdText(publicId)
+    // Whose id is gone never comes back: that stays true, whoever says it.
     if (key === undefined) return { key: id, origin, seq, value: null }
     const profile = await this.#ports.profileAt(origin, key)
     // (2): handed over, or under the id that it has got by a merge, which is a change of its own.

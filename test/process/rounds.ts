@@ -69,6 +69,13 @@ const DAY = 24 * HOUR
 /** Where the manual clock stands at first. */
 const T0 = Date.parse('2026-05-01T12:00:00Z')
 const CONNECTIONS = 6
+const LAST_PEOPLE = 25
+const LAST_EVENTS = [
+  { event: 'View', properties: { page: 1 } },
+  { event: 'View', properties: { page: 2 } },
+  { event: 'View', properties: { page: 3 } },
+  { event: 'Order Completed', properties: { total: 1 } },
+] as const
 /** Answered or given up, over all rounds. */
 const LEAST_MESSAGES = 400
 /** Servers that apply to their stores all the time and cut their journals soon, so that faults hit that too. */
@@ -148,9 +155,13 @@ class Rounds {
     this.#follower = new Follower(urlOf)
   }
 
+  get #clockMs(): number {
+    return this.#options.clock === 'manual' ? this.#now : Date.now()
+  }
+
   /** Mostly new, some late, on the manual clock a few ahead. */
   #timestamp(random: () => number): number {
-    const now = this.#options.clock === 'manual' ? this.#now : Date.now()
+    const now = this.#clockMs
     const draw = random()
     if (draw < 0.03 && this.#options.clock === 'manual') return now + below(random, 2 * HOUR)
     return now - below(random, draw < 0.8 ? 2 * this.#unit : 10 * this.#unit)
@@ -165,7 +176,24 @@ class Rounds {
     // However slow the machine is: what is verified is worth it.
     while (this.#load.fates.size < LEAST_MESSAGES && this.#load.faults.length === 0) await pause(20)
     await this.#load.stop()
+    await this.#sendLast()
     return this.#verify()
+  }
+
+  /** Something of everybody once nobody merges any more: however late the machine was with merges, there is a history behind them. */
+  async #sendLast(): Promise<void> {
+    await settle(this.#url)
+    const timestamp = new Date(this.#clockMs).toISOString()
+    const people = Array.from({ length: Math.min(this.#options.people, LAST_PEOPLE) }, (_, person) => `u${person}`)
+    const batch = people.flatMap((userId) =>
+      LAST_EVENTS.map((event, i) => ({ ...event, type: 'track', userId, messageId: `last ${userId} ${i}`, timestamp })),
+    )
+    await this.#persist(() => call(this.#url, '/v1/batch', { method: 'POST', body: { batch } }))
+    for (const message of batch) {
+      this.#load.messages.set(message.messageId, message)
+      this.#load.fates.set(message.messageId, 'acknowledged')
+      this.#load.identifiers.add(`user_id:${message.userId}`)
+    }
   }
 
   async end(): Promise<void> {
@@ -312,7 +340,7 @@ class Rounds {
 
   async #look(): Promise<Seen> {
     await settle(this.#url)
-    const now = this.#options.clock === 'manual' ? this.#now : Date.now()
+    const now = this.#clockMs
     const world = await readWorld(this.#url, this.#load.identifiers)
     const deadline = Date.now() + PATIENCE_MS
     const last = world.transitions.at(-1)?.id

@@ -116,12 +116,17 @@ function diskOf({ disk }: Ground): SmallDisk {
 /** Free space is looked at now and then: until a request without messages is answered so. */
 async function untilAnswered({ server }: Ground, expected: string): Promise<void> {
   for (const deadline = Date.now() + FULL_LIMIT_MS; ; await pause(50)) {
-    const reply = await fetch(`${server().url}/v1/batch`, { method: 'POST', body: '{"batch":[]}' })
-    const { code } = (await reply.json()) as { code?: string }
-    const answer = code === undefined ? String(reply.status) : `${reply.status} ${code}`
+    // A connection that was idle for long may be closed at the very moment at which it is used again.
+    const answer = await answerOf(server().url).catch(String)
     if (answer === expected) return
     if (Date.now() > deadline) throw new Error(`what is free has changed, and it answers ${answer} instead of ${expected}`)
   }
+}
+
+async function answerOf(url: string): Promise<string> {
+  const reply = await fetch(`${url}/v1/batch`, { method: 'POST', body: '{"batch":[]}' })
+  const { code } = (await reply.json()) as { code?: string }
+  return code === undefined ? String(reply.status) : `${reply.status} ${code}`
 }
 
 /** The signal has arrived when the kernel says so. */

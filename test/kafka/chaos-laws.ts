@@ -15,7 +15,7 @@ import { Replay } from '../sim/replay.ts'
 import type { DefinitionBook } from './chaos-definitions.ts'
 import { type History, historyOf } from './chaos-history.ts'
 import { digestOf, type JournalBook, messageName } from './chaos-journal.ts'
-import type { OutputBook } from './chaos-outputs.ts'
+import type { Output, OutputBook } from './chaos-outputs.ts'
 import type { SeenRecord } from './chaos-topics.ts'
 import { explain, lineOf, opsOf } from './chaos-ways.ts'
 
@@ -185,24 +185,18 @@ function outputFaults({ journal, outputs, partitions }: Evidence, stream: Outbox
   // Of several changes of a profile close together only the last state is told.
   if (stream !== 'profiles')
     for (const id of outbox.keys()) if (!told.has(id)) faults.push(`${id} of ${stream} was committed, and never came out`)
-  const newest = stream === 'profiles' ? newestOf(outputs) : undefined
   for (const id of outputs.passedOver[stream]) {
-    const { key, origin, seq } = must(told.get(id), 'it came out')
-    if ((newest?.get(`${origin} ${key}`) ?? 0) > seq) continue
+    const output = must(told.get(id), 'it came out')
+    if (stream === 'profiles' && isFollowedUp(output, told)) continue
     faults.push(`${id} of ${stream} is new, and a consumer who remembers the highest seqs passes over it`)
   }
   return faults
 }
 
-/** Of each profile the highest seq that a partition has told. Whoever takes over may join changes otherwise than the owner before him, and tell
- * a state under a seq that the other had left out: a consumer rightly passes over it, if he has a newer one. */
-function newestOf({ streams }: OutputBook): Map<string, number> {
-  const newest = new Map<string, number>()
-  for (const { origin, key, seq } of streams.profiles.values()) {
-    const place = `${origin} ${key}`
-    newest.set(place, Math.max(seq, newest.get(place) ?? 0))
-  }
-  return newest
+/** Whoever takes over may join changes of a profile otherwise than the owner before him, and tell a state under a seq that the other had left out: a
+ * consumer rightly passes over it, if there is a newer one, by the same partition or, since the profile has moved, by another one behind it. */
+export function isFollowedUp({ key, origin, seq, place }: Output, told: ReadonlyMap<string, Output>): boolean {
+  return [...told.values()].some((o) => o.key === key && (o.origin === origin ? o.seq > seq : o.place > place))
 }
 
 const transitionsOf = ({ streams }: OutputBook): ShownTransition[] =>

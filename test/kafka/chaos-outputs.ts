@@ -11,7 +11,9 @@ export const OUTPUT_TOPICS = {
   profiles: 'profiles',
 } as const satisfies Record<string, OutboxStream>
 
-interface Output {
+export interface Output {
+  /** Grows in each partition of the topic: where it was first seen. */
+  readonly place: number
   readonly origin: number
   readonly seq: number
   /** None: there was none. */
@@ -49,6 +51,7 @@ export class OutputBook {
   take(stream: OutboxStream, { topic, partition, offset, key, value, headers }: SeenRecord): void {
     const { id = '', origin, seq } = headers
     const output: Output = {
+      place: offset,
       origin: Number(origin),
       seq: Number(seq),
       key: key === null ? undefined : String(key),

@@ -5,8 +5,8 @@
 //    under the seq of its last change.
 // 2. A change is told by the partition that the root was in; once the root isn't there any more it is passed over, as whoever has the
 //    root tells it. A hand-over leaves after this topic has all earlier changes (relay.ts 2): so states of a profile lie in their order.
-// 3. While a partition doesn't answer (it opens, or has moved), its changes wait, FORGET_MS at most: then it runs elsewhere, where its
-//    outbox is read again.
+// 3. While a partition doesn't answer (it opens, has moved, or is slow), its changes wait, however long, and those behind them too: a later
+//    one that is told says that all before it are, to the outbox and to consumers. Where it has moved, its outbox is read again elsewhere.
 // 4. Nothing is said from memory: a state whose look-up, which asks the owner, was begun longer than `freshMs` ago isn't written, and after
 //    a write in doubt the same changes are looked up again, under the same seqs. So whoever was overtaken finds that out, and says nothing.
 import { type Clock, sleep } from '../core/clock.ts'
@@ -37,7 +37,7 @@ export interface ProfilesTopicPorts {
 /** Looked up at once. */
 const PROFILES_AT_ONCE = 500
 const RETRY_MS = 100
-const FORGET_MS = 60_000
+const LONGEST_RETRY_MS = 1000
 /** A state that takes more can't be a record. */
 const VALUE_BYTES = 1_000_000
 
@@ -65,7 +65,7 @@ export class ProfilesTopic {
     this.#ports = ports
   }
 
-  /** Resolves when the states are there; never, when the partition has moved (3). */
+  /** Resolves when the states are there; not while the partition is elsewhere (3). */
   take(partition: number, payload: Buffer): Promise<void> {
     const { firstSeq, entries } = decodeBlock(payload)
     const waiting = { firstSeq, changes: readProfileChanges(entries), done: Promise.withResolvers<void>() }
@@ -83,7 +83,8 @@ export class ProfilesTopic {
     while (list.length > 0 && !this.#isClosed) {
       const taken = takeSome(list)
       try {
-        if (await this.#tell(partition, lastChanges(taken))) for (const { done } of taken) done.resolve()
+        await this.#tell(partition, lastChanges(taken))
+        for (const { done } of taken) done.resolve()
       } catch (error) {
         for (const { done } of taken) done.reject(error)
       }
@@ -91,14 +92,13 @@ export class ProfilesTopic {
     this.#running.delete(partition)
   }
 
-  /** Looks up and writes until all is there (4); false when the partition isn't here any more. */
-  async #tell(partition: number, changes: readonly Numbered[]): Promise<boolean> {
+  /** Looks up and writes until all is there (4). */
+  async #tell(partition: number, changes: readonly Numbered[]): Promise<void> {
     const { clock } = this.#ports
     let atOnce = changes.length
     for (let told = 0; told < changes.length; ) {
       const some = changes.slice(told, told + atOnce)
       const found = await this.#lookUp(partition, some)
-      if (!found) return false
       if (clock.monotonicMs() < found.untilMs) {
         if (await this.#isWritten(found)) told += some.length
         else await sleep(clock, RETRY_MS)
@@ -107,7 +107,6 @@ export class ProfilesTopic {
         atOnce = Math.ceil(some.length / 2)
       }
     }
-    return true
   }
 
   /** False where that is in doubt. */
@@ -131,20 +130,23 @@ export class ProfilesTopic {
     if (this.#isClosed) throw new TributaryError('shutting_down', 'the outputs are closed')
   }
 
-  /** Undefined when the partition isn't here any more (3). */
-  async #lookUp(partition: number, changes: readonly Numbered[]): Promise<LookedUp | undefined> {
+  /** Waits for the partition (3). */
+  async #lookUp(partition: number, changes: readonly Numbered[]): Promise<LookedUp> {
     const { clock, freshMs } = this.#ports
-    for (const giveUpAt = clock.monotonicMs() + FORGET_MS; clock.monotonicMs() < giveUpAt && !this.#isClosed; ) {
+    const first = changes.find(({ key }) => key !== undefined)
+    for (let retryMs = RETRY_MS; ; retryMs = Math.min(2 * retryMs, LONGEST_RETRY_MS)) {
+      this.#mustBeOpen()
       const untilMs = clock.monotonicMs() + freshMs
       try {
+        // While it doesn't answer, one question at a time is enough.
+        if (retryMs > RETRY_MS && first) await this.#entry(partition, first)
         const entries = await Promise.all(changes.map((change) => this.#entry(partition, change)))
         return { entries: entries.filter((entry) => entry !== undefined), untilMs }
       } catch (error) {
         if (!(error instanceof TributaryError) || error.code === 'internal') throw error
-        await sleep(clock, RETRY_MS)
+        await sleep(clock, retryMs)
       }
     }
-    return undefined
   }
 
   async #entry(origin: number, { publicId, key, seq }: Numbered): Promise<OutputEntry | undefined> {

@@ -18,7 +18,7 @@ import { type Fate, MemoryTopic } from './memory-topics.ts'
 
 const [P, Q] = [0, 1]
 const FRESH_MS = 1000
-/** Longer than a process waits for a partition that has moved. */
+/** Long for a partition that moves. */
 const LONG_MS = 100_000
 
 const publicIdOf = (name: string): string => name.repeat(16)
@@ -106,11 +106,31 @@ describe('a state of a profile', () => {
     await process.pass(LONG_MS)
     expect(process.said).toEqual([`10 ${plan('old')}`])
     expect([isTold, process.troubles]).toEqual([false, 1])
-    // It did ask who owns the partition, and has given up by now.
+    // It goes on asking who owns the partition, now and then.
     const { lookUps } = process
     expect(lookUps).toBeGreaterThan(2)
     await process.pass(LONG_MS)
-    expect(process.lookUps).toBe(lookUps)
+    expect(process.lookUps - lookUps).toBeGreaterThan(0)
+    expect(process.lookUps - lookUps).toBeLessThanOrEqual(LONG_MS / 1000)
+    process.profiles.close()
+  })
+
+  test('is not overtaken by one behind it, however long their partition does not answer', async () => {
+    const process = new Process()
+    process.plans = { x: 'one', y: 'other' }
+    process.hasMoved = true
+    const told: number[] = []
+    // As many as are looked up at once, so that the next block is told by itself.
+    void process.take(P, 1, 'x'.repeat(500)).then(() => told.push(1))
+    void process.take(P, 501, 'y').then(() => told.push(2))
+    await process.pass(LONG_MS)
+    process.hasMoved = false
+    for (let turn = 0; turn < 50; turn++) {
+      await process.pass(100)
+      process.writes.at(-1)?.done.resolve()
+    }
+    expect(process.said).toEqual([`500 ${plan('one')}`, `501 ${plan('other')}`])
+    expect(told).toEqual([1, 2])
   })
 
   test('is looked up anew after a write in doubt, and goes under the seq that it had', async () => {

@@ -51,8 +51,8 @@ export async function* restarts({ broker, deployment }: Bench): AsyncGenerator<F
     deployment.forget('first')
     const begun = wallMs()
     const server = await deployment.begin({ name: 'first' })
-    while (!(await fetch(`${server.url}/readyz`)).ok || (await server.figures())('tributary_profiles') < before)
-      await new Promise((resolve) => setTimeout(resolve, 20))
+    await server.ready()
+    while ((await server.figures())('tributary_profiles') < before) await new Promise((resolve) => setTimeout(resolve, 20))
     restoredMs = wallMs() - begun
   }
   const figures = await pauses(deployment, 'restart after kill -9, without files', afresh)

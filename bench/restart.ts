@@ -98,7 +98,7 @@ async function loadUntilKilled(server: ServerProcess, o: RestartOptions, { users
 async function watch(server: ServerProcess, begun: number, kill: number): Promise<Restarted> {
   const listeningMs = wallMs() - begun
   const running = async (): Promise<number> => {
-    while (!(await fetch(`${server.url}/readyz`)).ok) await new Promise((resolve) => setTimeout(resolve, 2))
+    await server.ready()
     return wallMs() - begun
   }
   const committing = async (): Promise<number> => {

@@ -4,11 +4,13 @@ import { once } from 'node:events'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as pause } from 'node:timers/promises'
 import { must } from '../src/core/assert.ts'
 
 const MAIN = join(import.meta.dirname, '..', 'src', 'main.ts')
 /** Of the kernel's accounting: USER_HZ is 100 on every Linux that Node runs on. */
 const TICK_US = 10_000
+const READY_POLL_MS = 2
 
 export interface ServerSetup {
   readonly dataDir: string
@@ -73,6 +75,11 @@ export class ServerProcess {
     const reply = await fetch(this.url + path, { method: 'POST', headers, body: JSON.stringify(body) })
     if (!reply.ok) throw new Error(`POST ${path}: ${reply.status} ${await reply.text()}`)
     await reply.text()
+  }
+
+  /** Resolves once it takes events for all partitions that it was given. */
+  async ready(): Promise<void> {
+    while (!(await fetch(`${this.url}/readyz`)).ok) await pause(READY_POLL_MS)
   }
 
   /** Everything accepted is applied and relayed. */

@@ -415,7 +415,7 @@ export class EmbeddedEngine implements Engine {
     const own = cluster.directory.members().find(({ name }) => name === cluster.directory.self)
     if (!own || facts.some((f) => f.phase === 'stopped')) return false
     const running = new Set(facts.filter((f) => f.phase === 'running').map((f) => f.partition))
-    this.#hasRun ||= own.partitions.every((p) => running.has(p))
+    this.#hasRun ||= !this.#isTimeUnknown && own.partitions.every((p) => running.has(p))
     return this.#hasRun
   }
 

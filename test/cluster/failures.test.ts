@@ -96,12 +96,14 @@ describe('a definition whose activation is cut short', () => {
   })
 })
 
-test('a new process takes nothing in before it knows where the manual clock stands', async () => {
+test('a new process takes nothing in, and is not ready, before it knows where the manual clock stands', async () => {
   const { world, a } = await open({ processes: 2 })
   await a.engine.setClock(HOUR)
   const c = await world.add()
   expect(c.engine.pressure()).toMatchObject({ code: 'back_pressure' })
-  await until(async () => c.engine.pressure() === undefined)
+  expect(await c.engine.isReady()).toBe(false)
+  await until(() => c.engine.isReady())
+  expect(c.engine.pressure()).toBe(undefined)
   expect(c.engine.acceptanceTime()).toBe(HOUR)
 })
 

@@ -59,8 +59,12 @@ async function everything(server: ServerProcess): Promise<unknown> {
   return { profiles, segments }
 }
 
+async function start(): Promise<void> {
+  for (const name of NAMES) await (await deployment.begin({ name })).ready()
+}
+
 test('after the loss of all processes and all their disks, everything is read as before, and goes on', async () => {
-  for (const name of NAMES) await deployment.begin({ name })
+  await start()
   const [first, second] = deployment.servers as [ServerProcess, ServerProcess]
   for (const { id, where } of definitionsOf(segmentFile({ n: SEGMENTS }))) await saveSegment(first, id, where)
   await first.post('/v1/admin/clock', { now: new Date(DEFAULT_EVENTS.endMs).toISOString() })
@@ -70,7 +74,7 @@ test('after the loss of all processes and all their disks, everything is read as
 
   await Promise.all(NAMES.map((name) => deployment.kill(name)))
   for (const name of NAMES) deployment.forget(name)
-  for (const name of NAMES) await deployment.begin({ name })
+  await start()
   const [, survivor] = deployment.servers as [ServerProcess, ServerProcess]
   expect(await everything(survivor)).toEqual(before)
 

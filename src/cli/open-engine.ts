@@ -3,7 +3,7 @@ import type { Config } from '../config.ts'
 import { systemClock } from '../core/clock.ts'
 import type { Alike, Settings } from '../engine/alike.ts'
 import type { Engine } from '../engine/engine.ts'
-import { type DirectoryOptions, openDirectory } from '../engine/open.ts'
+import { beginDirectory, type DirectoryOptions } from '../engine/open.ts'
 import type { KafkaOptions } from '../engine/open-kafka.ts'
 import type { Format } from '../engine/outputs-avro.ts'
 import { httpPeers } from '../engine/remote.ts'
@@ -27,15 +27,17 @@ function alikeOf({ clock, dedupeWindow, identity, timelineRetention, timelineEve
   }
 }
 
-export interface OpenedEngine {
+export interface OpeningEngine {
   readonly engine: Engine
+  /** Until then it is not to be asked. Rejects with everything closed again. */
+  readonly opened: Promise<void>
   /** The server listens at this address: other processes may ask it now. */
   listening(address: string): Promise<void>
 }
 
-export async function openEngine(config: Config, options: DirectoryOptions & Pick<KafkaOptions, 'notice'>): Promise<OpenedEngine> {
+export async function beginEngine(config: Config, options: DirectoryOptions & Pick<KafkaOptions, 'notice'>): Promise<OpeningEngine> {
   const { kafka } = config
-  if (!kafka) return { engine: await openDirectory(options), listening: async () => undefined }
+  if (!kafka) return { ...(await beginDirectory(options)), listening: async () => undefined }
   // Loaded only where there is a cluster.
   const { openKafka } = await import('../engine/open-kafka.ts')
   const { engine, join } = await openKafka({
@@ -50,5 +52,5 @@ export async function openEngine(config: Config, options: DirectoryOptions & Pic
     deleteEveryMs: kafka.deleteEveryMs,
     connect: httpPeers({ secret: kafka.secret ?? '', clock: systemClock, timeoutMs: config.positionWaitMs + ASK_MS }),
   })
-  return { engine, listening: (address) => join(kafka.advertise ?? address) }
+  return { engine, opened: Promise.resolve(), listening: (address) => join(kafka.advertise ?? address) }
 }

@@ -3,15 +3,15 @@
 //   opening ─▶ listening ─▶ stopping (ingestion answers 503) ─▶ closed
 import type { FastifyInstance } from 'fastify'
 import { type Logger, pino } from 'pino'
-import { buildApi } from '../api/api.ts'
+import type { ApiOptions } from '../api/api.ts'
 import { assertSafeToListen, type Config } from '../config.ts'
 import { systemClock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import { Namespaces } from '../core/namespace.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { DirectoryOptions } from '../engine/open.ts'
-import { Sources } from '../intake/sources.ts'
-import { openEngine } from './open-engine.ts'
+import type { Sources } from '../intake/sources.ts'
+import { beginEngine } from './open-engine.ts'
 
 /** Raised when the bytes of identifier or profile keys change. */
 const KEY_ENCODING = 1
@@ -35,8 +35,8 @@ export async function openServer(config: Config, { version, fatal }: ServerOptio
   assertSafeToListen(config)
   const log = pino({ level: config.logLevel }, pino.destination({ dest: STDERR, sync: true }))
   const namespaces = new Namespaces(config.identity)
-  const sources = sourcesOf(config, namespaces, log)
-  const { engine, listening } = await openEngine(config, {
+  const sources = await sourcesOf(config, namespaces, log)
+  const { engine, opened, listening } = await beginEngine(config, {
     ...engineOptions(config, namespaces),
     stopped: (partition, reason) => log.error({ partition, reason }, 'a partition has stopped'),
     alarm: (message) => log.error(message),
@@ -47,13 +47,14 @@ export async function openServer(config: Config, { version, fatal }: ServerOptio
     },
   })
   const stopping = new AbortController()
-  const api = buildApi(engine, { config, namespaces, sources: () => sources.facts(), stopping: stopping.signal, logger: log, version })
+  const options = { config, namespaces, sources: () => sources?.facts() ?? [], stopping: stopping.signal, logger: log, version }
+  const [api] = await Promise.all([apiOf(engine, options), opened])
   const parts = { api, engine, sources, stopping }
   try {
     const url = await listen(api, config)
     log.info({ url, dataDir: config.dataDir, partitions: config.partitions, hosts: config.hosts, clock: config.clock, version }, 'started')
     await listening(url)
-    sources.start(engine)
+    sources?.start(engine)
     return { url, log, close: () => close(parts) }
   } catch (error) {
     await close(parts)
@@ -61,9 +62,19 @@ export async function openServer(config: Config, { version, fatal }: ServerOptio
   }
 }
 
+/** Made while the engine opens: half of what a start takes is to load and to compile it. */
+async function apiOf(engine: Engine, options: ApiOptions): Promise<FastifyInstance> {
+  const { buildApi } = await import('../api/api.ts')
+  const api = buildApi(engine, options)
+  await api.ready()
+  return api
+}
+
 /** Checked before anything is opened; they begin to read once the server listens. */
-function sourcesOf(config: Config, namespaces: Namespaces, log: Logger): Sources {
+async function sourcesOf(config: Config, namespaces: Namespaces, log: Logger): Promise<Sources | undefined> {
   const { sources, kafka, futureLimit } = config
+  if (sources.length === 0) return undefined
+  const { Sources } = await import('../intake/sources.ts')
   return new Sources({ sources, kafka, namespaces, futureLimit, clock: systemClock, log })
 }
 
@@ -125,7 +136,7 @@ const GRACE_MS = 5000
 interface Parts {
   readonly api: FastifyInstance
   readonly engine: Engine
-  readonly sources: Sources
+  readonly sources: Sources | undefined
   readonly stopping: AbortController
 }
 
@@ -137,7 +148,7 @@ async function close({ api, engine, sources, stopping }: Parts): Promise<void> {
     overdue.resolve()
   })
   // Brokers that don't answer keep nobody waiting: what they weren't told comes again.
-  await Promise.all([api.close(), Promise.race([sources.close(), overdue.promise])])
+  await Promise.all([api.close(), Promise.race([sources?.close(), overdue.promise])])
   cancel()
   await engine.close()
 }

@@ -63,11 +63,30 @@ export interface DirectoryOptions extends EngineOptions {
 const FREE_SPACE_EVERY_MS = 1000
 const SHORTEST_MARK_MS = 60_000
 
+/** An engine whose hosts are opening: it is not to be asked before they have. */
+export interface OpeningEngine {
+  readonly engine: EmbeddedEngine
+  /** Rejects with everything closed again. */
+  readonly opened: Promise<void>
+}
+
 export async function openDirectory(options: DirectoryOptions): Promise<EmbeddedEngine> {
+  const { engine, opened } = await beginDirectory(options)
+  await opened
+  return engine
+}
+
+/** Resolves once the hosts have begun to open, which takes threads of their own: the caller's has time for something else. */
+export async function beginDirectory(options: DirectoryOptions): Promise<OpeningEngine> {
   const { dataDir, durability } = options
   await mkdir(dataDir, { recursive: true })
   const lock = await lockDirectory(dataDir)
   const opened = new Opened()
+  const giveUp = async (error: unknown): Promise<never> => {
+    await opened.close()
+    await lock.release()
+    throw error
+  }
   try {
     await checkFingerprint(dataDir, options.fixed)
     const marker = await openMarker(dataDir, durability)
@@ -76,11 +95,10 @@ export async function openDirectory(options: DirectoryOptions): Promise<Embedded
       await marker.close()
       await lock.release()
     }
-    return await openFiles(options, opened, closed)
+    const engine = await openFiles(options, opened, closed)
+    return { engine, opened: engine.open().catch(giveUp) }
   } catch (error) {
-    await opened.close()
-    await lock.release()
-    throw error
+    return giveUp(error)
   }
 }
 
@@ -130,7 +148,6 @@ async function openFiles(options: DirectoryOptions, opened: Opened, closed: () =
     },
   }
   engine = new EmbeddedEngine(ports)
-  await engine.open()
   return engine
 }
 

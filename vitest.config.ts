@@ -2,9 +2,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { defineConfig } from 'vitest/config'
 
-// `npm test` runs everything but *.long.test.ts and *.kafka.test.ts; `npm run test:long` (mode "long") and `npm run test:kafka`
-// (mode "kafka", which starts a broker) run only those.
-const SPECIAL = ['long', 'kafka']
+// `npm test` runs everything but *.long.test.ts, *.kafka.test.ts and *.bench.test.ts; `npm run test:long` (mode "long"), `npm run
+// test:kafka` (mode "kafka", which starts a broker) and `npm run test:bench` (mode "bench": the benchmarks, tiny) run only those.
+const SPECIAL = ['long', 'kafka', 'bench']
 
 export default defineConfig(({ mode }) => ({
   test: {

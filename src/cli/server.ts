@@ -1,6 +1,7 @@
 // One process of the product: configuration in, engine and API running, and an orderly end.
 //
 //   opening ─▶ listening ─▶ stopping (ingestion answers 503) ─▶ closed
+import type { Worker } from 'node:worker_threads'
 import type { FastifyInstance } from 'fastify'
 import { type Logger, pino } from 'pino'
 import type { ApiOptions } from '../api/api.ts'
@@ -28,16 +29,19 @@ export interface ServerOptions {
   readonly version: string
   /** Called once, when the process can't go on. */
   readonly fatal: (error: Error) => void
+  /** A thread that has begun to load (engine/start-worker.ts). */
+  readonly spare?: Worker
 }
 
 /** Opens the engine on config.dataDir, builds the API in front of it and listens. */
-export async function openServer(config: Config, { version, fatal }: ServerOptions): Promise<Server> {
+export async function openServer(config: Config, { version, fatal, spare }: ServerOptions): Promise<Server> {
   assertSafeToListen(config)
   const log = pino({ level: config.logLevel }, pino.destination({ dest: STDERR, sync: true }))
   const namespaces = new Namespaces(config.identity)
   const sources = await sourcesOf(config, namespaces, log)
   const { engine, opened, listening } = await beginEngine(config, {
     ...engineOptions(config, namespaces),
+    ...(spare ? { spare } : {}),
     stopped: (partition, reason) => log.error({ partition, reason }, 'a partition has stopped'),
     alarm: (message) => log.error(message),
     notice: (level, message) => log[level](message),

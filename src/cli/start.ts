@@ -1,5 +1,3 @@
-import { describeOptions } from '../config.ts'
-import { loadConfig } from '../config-load.ts'
 import type { Command, Io } from './command.ts'
 import { helpText } from './flags.ts'
 import { VERSION } from './version.ts'
@@ -18,17 +16,21 @@ Ctrl-C or SIGTERM stops it in good order; a second one at once.`,
 
   async run(argv, io) {
     if (argv.includes('--help')) {
-      io.out.write(helpText(start, usualOptions()))
+      io.out.write(helpText(start, await usualOptions()))
       return 0
     }
+    // The engine, its configuration and its hosts are loaded only here, the other commands need none of them; and the hosts, which takes
+    // longest, while the rest is.
+    const { spareWorker } = await import('../engine/start-worker.ts')
+    const spare = spareWorker()
+    const { loadConfig } = await import('../config-load.ts')
     const config = loadConfig({ argv, env: io.env, cwd: io.cwd })
-    // Loaded only here: the other commands need no engine.
     const { openServer } = await import('./server.ts')
     let crashed = (): void => {}
     const fatal = new Promise<number>((resolve) => {
       crashed = () => resolve(1)
     })
-    const server = await openServer(config, { version: VERSION, fatal: () => crashed() })
+    const server = await openServer(config, { version: VERSION, fatal: () => crashed(), spare })
     io.out.write(`tributary is listening on ${server.url}\n`)
     const code = await Promise.race([fatal, interruption(io)])
     // After a failed write nothing is tried again: what is durable is read back at the next start.
@@ -40,7 +42,8 @@ Ctrl-C or SIGTERM stops it in good order; a second one at once.`,
   },
 }
 
-function usualOptions(): [string, string][] {
+async function usualOptions(): Promise<[string, string][]> {
+  const { describeOptions } = await import('../config.ts')
   return describeOptions()
     .filter(({ path }) => USUAL.includes(path))
     .map(({ path, default: value, description }) => [

@@ -24,6 +24,8 @@ export interface TaskLimits {
 
 /** Of the events log, read at a time. */
 export const BYTES_PER_READ = 256 << 10
+/** Inputs of a task's first batch. */
+export const FIRST_BATCH_EVENTS = 64
 /** Timers loaded from the store at a time: about what a slice takes in. */
 export const TIMERS_PER_LOAD = 2_000
 /** Timers in memory above which none are loaded ahead of their time. */

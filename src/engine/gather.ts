@@ -6,6 +6,8 @@
 // 3. With events drained, and only then, `now` may follow the clock (wall clock), as far as the host allows and not past what set off a
 //    message that waits here.
 // 4. What needs definitions that aren't known here yet waits, and what is behind it: another process may have heard of them first.
+// 5. The first batch is small, and each that is full makes room for one of twice the size: with nothing in memory and nothing compiled, large
+//    ones would let everybody wait for the first transition.
 import { invariant, must } from '../core/assert.ts'
 import { decodeEventHead, restamped } from '../core/event.ts'
 import { PROFILE_KEY_BYTES, type ProfileKey } from '../core/identifier.ts'
@@ -16,6 +18,7 @@ import {
   BYTES_PER_READ,
   EVENTS_PER_TRIM,
   FILLS_PER_BATCH,
+  FIRST_BATCH_EVENTS,
   LONGEST_HORIZON_MS,
   TIMERS_AHEAD,
   TIMERS_PER_BATCH,
@@ -46,6 +49,8 @@ interface Times {
 export class Gather {
   /** How far this batch may move the partition's `now` without an input saying so; -1: not at all. */
   nowAllowed = -1
+  /** Inputs that the next batch may have (5). */
+  #room: number
   readonly #task: TaskView
   readonly #log: PartitionReader
   #exchange: Input[] = []
@@ -62,6 +67,7 @@ export class Gather {
     this.#task = task
     this.#log = log
     this.#horizonMs = task.limits.timerHorizonMs
+    this.#room = Math.min(FIRST_BATCH_EVENTS, task.limits.batchEvents)
     this.#received = new Array(task.limits.partitions).fill(0)
   }
 
@@ -106,13 +112,14 @@ export class Gather {
   async into(queue: Input[]): Promise<void> {
     const { limits } = this.#task
     this.nowAllowed = -1
-    if (queue.length >= limits.batchEvents) return
+    if (queue.length >= this.#room) return
     await this.#readEvents()
     if (limits.clock === 'wall' && queue.length === 0 && this.#hasNoEvents) this.nowAllowed = this.#allowedNow()
     const allFired = await this.#takeTimers(queue)
-    while (queue.length < limits.batchEvents && this.#isKnown(this.#exchange[0])) queue.push(this.#exchange.shift() as Input)
+    while (queue.length < this.#room && this.#isKnown(this.#exchange[0])) queue.push(this.#exchange.shift() as Input)
     if (allFired || limits.clock === 'wall') this.#takeEvents(queue)
-    if (queue.length < limits.batchEvents) await this.#takeFills(queue)
+    if (queue.length < this.#room) await this.#takeFills(queue)
+    else this.#room = Math.min(2 * this.#room, limits.batchEvents)
     if (this.#task.overgrown.size > 0) await this.#takeTrims(queue)
   }
 
@@ -127,14 +134,14 @@ export class Gather {
   async #readEvents(): Promise<void> {
     const { limits, partition, host } = this.#task
     const latest = host.clock.now() + limits.skewLimitMs
-    while (this.#events.length < limits.batchEvents) {
+    while (this.#events.length < this.#room) {
       await this.#task.breathe()
       const record = this.#records.shift()
       if (record) this.#decode(record, latest)
       else {
         if (recordOf(this.#next) >= this.#log.end(partition)) return
         const maxBytes = Math.min(limits.batchBytes, BYTES_PER_READ)
-        this.#records = await this.#log.read(partition, recordOf(this.#next), { maxRecords: limits.batchEvents, maxBytes })
+        this.#records = await this.#log.read(partition, recordOf(this.#next), { maxRecords: this.#room, maxBytes })
         if (this.#records.length === 0) return
       }
     }
@@ -170,7 +177,7 @@ export class Gather {
   }
 
   #takeEvents(queue: Input[]): void {
-    const room = this.#task.limits.batchEvents - queue.length
+    const room = this.#room - queue.length
     let taken = 0
     for (const input of this.#events) {
       if (taken >= room || !this.#isKnown(input)) break
@@ -187,7 +194,7 @@ export class Gather {
   async #takeTimers(queue: Input[]): Promise<boolean> {
     const { timers, state } = this.#task
     const now = Math.max(state.now, this.nowAllowed)
-    for (let taken = 0; taken < TIMERS_PER_BATCH; taken++) {
+    for (let taken = 0; taken < Math.min(TIMERS_PER_BATCH, this.#room); taken++) {
       if (timers.nextDue() > now && timers.loadedThrough.due <= now) await this.#loadTimers(now)
       const timer = timers.takeDue(now)
       if (!timer) return timers.loadedThrough.due > now

@@ -1,5 +1,6 @@
 // A host in a worker thread: opens its files and speaks the messages of host.ts over the parent port.
-import { parentPort, workerData } from 'node:worker_threads'
+import { once } from 'node:events'
+import { parentPort } from 'node:worker_threads'
 import { must } from '../core/assert.ts'
 import { alone, Mail } from '../core/mail.ts'
 import { type FromHost, failureOf, Host, type HostPorts, type ToHost } from './host.ts'
@@ -11,7 +12,7 @@ import { Opened } from './opened.ts'
 Buffer.poolSize = 256 << 10
 
 const port = must(parentPort, 'host-thread.ts runs in a worker')
-const setup = workerData as HostSetup | KafkaHostSetup
+const [setup] = (await once(port, 'message')) as [HostSetup | KafkaHostSetup]
 const opened = new Opened()
 let closing: number | undefined
 

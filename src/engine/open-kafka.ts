@@ -5,8 +5,10 @@
 // 2. A process joins once it can be asked by the others, and leaves the group before its host closes: so others take over at once.
 // 3. What all processes are to have alike is compared before anything is done (alike.ts).
 // 4. What the group says is a proposal: a partition is owned by whoever claims its journal.
+
 import { randomUUID } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
+import type { Worker } from 'node:worker_threads'
 import { GuardedClock, systemClock } from '../core/clock.ts'
 import type { TributaryError } from '../core/errors.ts'
 import { KafkaLog } from '../log/kafka-log.ts'
@@ -57,6 +59,8 @@ export interface KafkaOptions extends EngineOptions {
   readonly fixed: Readonly<Record<string, string | number>>
   /** Of the deployment. */
   readonly alike: Alike
+  /** For the first host (start-worker.ts). */
+  readonly spare?: Worker
 }
 
 export interface KafkaEngine {
@@ -170,7 +174,7 @@ function startHosts(options: KafkaOptions, { name, shared, definitions, group, r
     const own = { host, hosts, process: name, definitions, shared: shared.buffer }
     const setup: KafkaHostSetup = { ...own, kafka, sessionMs, limits, dataDir, store, clockStepLimitMs, standby, deleteEveryMs }
     const partitions = mayComeTo(host, hosts, limits.partitions)
-    const link = await startWorker(setup, { partitions, receive: heard, fatal })
+    const link = await startWorker(setup, { partitions, receive: heard, fatal, worker: host === 0 ? options.spare : undefined })
     group.runOn(link)
     const post = (message: ToHost): void => {
       // (2)

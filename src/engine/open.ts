@@ -4,6 +4,7 @@ import { statfsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
+import type { Worker } from 'node:worker_threads'
 import type { Clock } from '../core/clock.ts'
 import { GuardedClock, systemClock } from '../core/clock.ts'
 import type { Namespaces } from '../core/namespace.ts'
@@ -58,6 +59,8 @@ export interface DirectoryOptions extends EngineOptions {
   /** What is fixed for the life of the data. */
   readonly fixed: Readonly<Record<string, string | number>>
   readonly clockStandsAt?: number
+  /** For the first host (start-worker.ts). */
+  readonly spare?: Worker
 }
 
 const FREE_SPACE_EVERY_MS = 1000
@@ -95,14 +98,23 @@ export async function beginDirectory(options: DirectoryOptions): Promise<Opening
       await marker.close()
       await lock.release()
     }
-    const engine = await openFiles(options, opened, closed)
-    return { engine, opened: engine.open().catch(giveUp) }
+    const begun = Promise.withResolvers<void>()
+    const engine = await openFiles(options, opened, { begun: begun.resolve, closed })
+    const open = engine.open().catch(giveUp)
+    await Promise.race([begun.promise, open])
+    return { engine, opened: open }
   } catch (error) {
     return giveUp(error)
   }
 }
 
-async function openFiles(options: DirectoryOptions, opened: Opened, closed: () => Promise<void>): Promise<EmbeddedEngine> {
+interface Heard {
+  /** The hosts have what they need. */
+  begun(): void
+  closed(): Promise<void>
+}
+
+async function openFiles(options: DirectoryOptions, opened: Opened, { begun, closed }: Heard): Promise<EmbeddedEngine> {
   const { dataDir, limits, durability } = options
   const common = { durability, clock: systemClock }
   let engine: EmbeddedEngine | undefined
@@ -141,7 +153,11 @@ async function openFiles(options: DirectoryOptions, opened: Opened, closed: () =
     definitions: oneWriterLog(definitions),
     outputs,
     freeBytes: () => space.freeBytes,
-    startHosts: (changes, receive) => startWorkers(options, { shared, events, outputs, changes }, receive),
+    startHosts: (changes, receive) => {
+      const links = startWorkers(options, { shared, events, outputs, changes }, receive)
+      begun()
+      return links
+    },
     closed: async () => {
       space.stop()
       await closed()
@@ -207,7 +223,8 @@ async function startWorkers(
       outputEnds: Array.from({ length: limits.partitions }, (_, p) => known.outputs.ends(p)),
       ...(options.clockStandsAt === undefined ? {} : { clockStandsAt: options.clockStandsAt }),
     }
-    return startWorker(setup, { partitions: setup.partitions, receive, fatal: options.fatal })
+    const worker = host === 0 ? options.spare : undefined
+    return startWorker(setup, { partitions: setup.partitions, receive, fatal: options.fatal, worker })
   })
   return Promise.all(started)
 }

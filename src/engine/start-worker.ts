@@ -13,17 +13,29 @@ export interface WorkerOptions {
   readonly partitions: readonly number[]
   readonly receive: (message: FromHost) => void
   readonly fatal: (error: Error) => void
+  /** A spare one; absent: one of its own. */
+  readonly worker?: Worker | undefined
 }
 
 /** What a batch allocates should die before it is promoted. */
 const YOUNG_GENERATION_MB = 96
 
-export function startWorker(setup: HostSetup | KafkaHostSetup, { partitions, receive, fatal }: WorkerOptions): Promise<HostLink> {
+/** Begins to load what a host is made of, while it is not known yet what the host is to have. Keeps no process alive. */
+export function spareWorker(): Worker {
+  const worker = new Worker(new URL('./host-thread.ts', import.meta.url), {
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
+  })
+  worker.unref()
+  return worker
+}
+
+export function startWorker(
+  setup: HostSetup | KafkaHostSetup,
+  { partitions, receive, fatal, worker = spareWorker() }: WorkerOptions,
+): Promise<HostLink> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL('./host-thread.ts', import.meta.url), {
-      workerData: setup,
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
-    })
+    worker.ref()
+    worker.postMessage(setup)
     const mail = new Mail<ToHost>((messages) => worker.postMessage(messages))
     const link: HostLink = { partitions, post: (message) => mail.post(message) }
     let opened = false

@@ -2,9 +2,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { defineConfig } from 'vitest/config'
 
-// `npm test` runs everything but *.long.test.ts, *.kafka.test.ts and *.bench.test.ts; `npm run test:long` (mode "long"), `npm run
-// test:kafka` (mode "kafka", which starts a broker) and `npm run test:bench` (mode "bench": the benchmarks, tiny) run only those.
-const SPECIAL = ['long', 'kafka', 'bench']
+// `npm test` runs everything but *.long.test.ts, *.kafka.test.ts and *.slow.test.ts; `npm run test:long` (mode "long"), `npm run
+// test:kafka` (mode "kafka", which starts a broker) and `npm run test:slow` (mode "slow") run only those. Continuous integration leaves
+// out none but the long ones.
+const SPECIAL = ['long', 'kafka', 'slow']
+/** Their tests each want the machine to themselves. */
+const ALONE = ['long', 'kafka']
 
 export default defineConfig(({ mode }) => ({
   test: {
@@ -17,7 +20,7 @@ export default defineConfig(({ mode }) => ({
     // nothing behind that runs on, and puts back what it replaces.
     isolate: SPECIAL.includes(mode),
     // By default one core is left to others: on two, half the time is waiting for servers that start and stop.
-    maxWorkers: SPECIAL.includes(mode) ? 1 : '100%',
+    maxWorkers: ALONE.includes(mode) ? 1 : '100%',
     // Servers that tests start compile the sources once.
     env: { NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(tmpdir(), 'tributary-compile-cache') },
     // Of what hangs, not of what is slow: machines that run these tests may have ten other things to do.

@@ -1,11 +1,10 @@
 // Entries of output streams as users see them. Pure.
+import { isoText } from '../core/iso-text.ts'
 import type { Transition } from '../core/transition.ts'
 import type { DeadLetter, MergeRecord } from './engine.ts'
 import type { TransitionEntry } from './outbox.ts'
 import type { DeadLetterEntry, MergeEntry, SegmentNames } from './outputs-port.ts'
 import { publicIdText } from './public-id.ts'
-
-const isoText = (ms: number): string => new Date(ms).toISOString()
 
 export function transitionOf(id: string, entry: TransitionEntry, names: SegmentNames): Transition {
   return {

@@ -4,6 +4,7 @@ import type { Clock } from '../core/clock.ts'
 import { TributaryError } from '../core/errors.ts'
 import { messageOf } from '../core/event.ts'
 import { homeOf, PROFILE_KEY_BYTES, type ProfileKey } from '../core/identifier.ts'
+import { isoText } from '../core/iso-text.ts'
 import type { Namespaces } from '../core/namespace.ts'
 import type { Asker } from './asker.ts'
 import type { TaskLimits } from './config.ts'
@@ -22,7 +23,6 @@ interface ProfilesPorts {
 /** Forwards strictly descend, so a walk ends; a merge under way may make it look again. */
 const STEPS = 64
 
-const iso = (ms: number): string => new Date(ms).toISOString()
 const cursorOf = (binary: string): string => Buffer.from(binary, 'latin1').toString('base64url')
 
 function binaryOf(cursor: string | undefined, bytes: number): string {
@@ -80,8 +80,8 @@ export class Profiles {
       traits: facts.traits,
       computedTraits: {},
       segments: facts.segments.map((n) => this.#registry.idOf(n)).sort(),
-      createdAt: iso(facts.createdAt),
-      updatedAt: iso(facts.updatedAt),
+      createdAt: isoText(facts.createdAt),
+      updatedAt: isoText(facts.updatedAt),
       position: facts.position,
     }
   }
@@ -158,9 +158,9 @@ function timelineEvent(value: Uint8Array): TimelineEvent {
     messageId: record.messageId,
     type: record.type,
     event: record.name,
-    timestamp: iso(record.at),
-    acceptedAt: iso(record.acceptedAt),
-    appliedAt: iso(appliedAt),
+    timestamp: isoText(record.at),
+    acceptedAt: isoText(record.acceptedAt),
+    appliedAt: isoText(appliedAt),
     message: messageOf(record),
   }
 }
@@ -169,5 +169,5 @@ function auditEntry(suffix: string, value: Uint8Array): AuditEntry {
   let seq = 0
   for (let i = 0; i < suffix.length; i++) seq = seq * 256 + suffix.charCodeAt(i)
   const entry = JSON.parse(Buffer.from(value).toString('utf8')) as Omit<AuditEntry, 'seq' | 'at'> & { at: number }
-  return { seq, ...entry, at: iso(entry.at) }
+  return { seq, ...entry, at: isoText(entry.at) }
 }

@@ -4,10 +4,11 @@ import { randomUUID } from 'node:crypto'
 import type { ErrorCode } from '../core/errors.ts'
 import { EVENT_TYPES, type EventRecord, type EventType, type Json, type JsonObject } from '../core/event.ts'
 import { hash128 } from '../core/identifier.ts'
+import { isoText } from '../core/iso-text.ts'
 import { type Envelope, isObject } from './envelope.ts'
 import { type FoundIdentifiers, findIdentifiers, type IdentifierSource } from './identifiers.ts'
 import { MAX_DEPTH, MAX_IDENTIFIERS, MAX_MESSAGE_BYTES, MAX_MESSAGE_ID_CHARACTERS, MAX_NAME_CHARACTERS } from './limits.ts'
-import { isoText, parseInstant } from './timestamp.ts'
+import { parseInstant } from './timestamp.ts'
 
 export interface IntakeContext {
   /** When the request was accepted, ms. */

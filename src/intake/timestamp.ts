@@ -25,7 +25,3 @@ function parseIso(text: string): number {
   else if (offset.length === 5) offset = `${offset.slice(0, 3)}:${offset.slice(3)}`
   return Date.parse(`${year}-${month}-${day}T${time.replace(',', '.')}${offset}`)
 }
-
-export function isoText(ms: number): string {
-  return new Date(ms).toISOString()
-}

@@ -1,6 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { TributaryError } from '../../core/errors.ts'
-import { isoText, parseInstant } from '../../intake/timestamp.ts'
+import { isoText } from '../../core/iso-text.ts'
+import { parseInstant } from '../../intake/timestamp.ts'
 import type { Routes } from '../app.ts'
 import { DONE } from '../schemas.ts'
 

@@ -2,8 +2,8 @@
 // Its trackers send no key; the application id (`aid`) stands for it.
 import { TributaryError } from '../../core/errors.ts'
 import type { Json, JsonObject } from '../../core/event.ts'
+import { isoText } from '../../core/iso-text.ts'
 import { type Envelope, isObject, textOf } from '../envelope.ts'
-import { isoText } from '../timestamp.ts'
 
 export function fromSnowplow(body: Json): Envelope {
   if (!isObject(body) || !Array.isArray(body.data))

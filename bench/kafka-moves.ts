@@ -56,12 +56,15 @@ export async function* restarts({ broker, deployment }: Bench): AsyncGenerator<F
     restoredMs = wallMs() - begun
   }
   const figures = await pauses(deployment, 'restart after kill -9, without files', afresh)
+  const rows = (await deployment.server('first').figures())('tributary_restored_rows_total')
   const { journal = 0 } = broker.topicBytes(deployment.options.prefix)
   yield {
     ...figures,
     restoredMs: Math.round(restoredMs),
     profiles: before,
     profilesPerSecond: Math.round((before / restoredMs) * 1000),
+    rows,
+    rowsPerSecond: Math.round((rows / restoredMs) * 1000),
     journalMB: rounded(journal / 2 ** 20),
     journalMBPerSecond: rounded((journal / 2 ** 20 / restoredMs) * 1000),
   }

@@ -25,6 +25,7 @@ const COUNTERS: readonly (readonly [name: string, help: string, key: string])[] 
     "Times since start that what is no longer needed of the engine's topics could not be deleted",
     'deleteFailures',
   ],
+  ['tributary_restored_rows_total', 'Rows read from the journal before the partition ran here', 'restoredRows'],
   ['tributary_rows_read_total', 'Rows asked of the store since start', 'rowsRead'],
   ['tributary_batches_cut_total', 'Batches cut because an input wanted more rows', 'cuts'],
   ['tributary_conditions_inexact_total', "Times since start that a profile's state lost what a condition may notice", 'inexact'],

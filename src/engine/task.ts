@@ -84,6 +84,7 @@ export class Task implements TaskView {
     events: 0,
     transitions: 0,
     rowsRead: 0,
+    restoredRows: 0,
     cuts: 0,
     failures: 0,
     appliedRows: 0,
@@ -194,6 +195,7 @@ export class Task implements TaskView {
       isBlank: this.rows.isBlank,
       visit: (commit, position) => {
         this.rows.commit(position, commit.rows, commit.deletedRanges)
+        this.metrics.restoredRows += commit.rows.length
         this.#rewrite?.reached(position, commit)
         this.#store.reached(position)
         return this.rows.isFull ? this.rows.apply(position) : undefined

@@ -4,7 +4,9 @@ import { VirtualClock } from '../../src/core/clock.ts'
 import { renderMetrics } from '../../src/engine/metrics.ts'
 import { type Restore, Restores, tellWhile } from '../../src/engine/restoring.ts'
 import { ClaimedReader, encodeClaim, encodeParts, type SharedLog } from '../../src/log/claimed.ts'
-import { turns } from './disk.ts'
+import { MemoryStore } from '../../src/state/memory-store.ts'
+import { testDisk, turns } from './disk.ts'
+import { DAY, harness } from './harness.ts'
 
 const MB = 1_000_000
 
@@ -92,4 +94,21 @@ test('a reader counts what it has read, and what there is', async () => {
   expect(reader.progress).toEqual({ read: 2, total: 4, bytes: bytesOf(2) })
   await reader.next(0)
   expect(reader.progress).toEqual({ read: 4, total: 4, bytes: bytesOf(4) })
+})
+
+test('the rows that a journal gave back are counted', async () => {
+  const people = 50
+  const disk = testDisk(1, 1)
+  const rows = async (h: { engine: { metrics(): Promise<string> } }): Promise<number> =>
+    Number(/^tributary_restored_rows_total\{[^}]*\} (\d+)$/m.exec(await h.engine.metrics())?.[1])
+  const first = await harness({ partitions: 1, disk })
+  await first.engine.setClock(DAY)
+  await first.send(...Array.from({ length: people }, (_, i) => ({ type: 'identify', messageId: `m${i}`, userId: `u${i}` })))
+  await first.engine.settle()
+  expect(await rows(first)).toBe(0)
+  first.abandon()
+  // Of each at least the identifier, the profile and the message's id.
+  const second = await harness({ partitions: 1, disk: { ...disk, stores: [new MemoryStore()] } })
+  expect(await rows(second)).toBeGreaterThanOrEqual(3 * people)
+  await second.close()
 })

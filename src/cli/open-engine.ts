@@ -30,7 +30,7 @@ function alikeOf({ clock, dedupeWindow, identity, timelineRetention, timelineEve
 export interface OpeningEngine {
   readonly engine: Engine
   /** Until then it is not to be asked. Rejects with everything closed again. */
-  readonly opened: Promise<void>
+  readonly opened: Promise<unknown>
   /** The server listens at this address: other processes may ask it now. */
   listening(address: string): Promise<void>
 }

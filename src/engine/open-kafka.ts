@@ -5,7 +5,6 @@
 // 2. A process joins once it can be asked by the others, and leaves the group before its host closes: so others take over at once.
 // 3. What all processes are to have alike is compared before anything is done (alike.ts).
 // 4. What the group says is a proposal: a partition is owned by whoever claims its journal.
-
 import { randomUUID } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import type { Worker } from 'node:worker_threads'

@@ -70,26 +70,21 @@ const SHORTEST_MARK_MS = 60_000
 export interface OpeningEngine {
   readonly engine: EmbeddedEngine
   /** Rejects with everything closed again. */
-  readonly opened: Promise<void>
-}
-
-export async function openDirectory(options: DirectoryOptions): Promise<EmbeddedEngine> {
-  const { engine, opened } = await beginDirectory(options)
-  await opened
-  return engine
+  readonly opened: Promise<unknown>
 }
 
 /** Resolves once the hosts have begun to open, which takes threads of their own: the caller's has time for something else. */
 export async function beginDirectory(options: DirectoryOptions): Promise<OpeningEngine> {
+  const begun = Promise.withResolvers<EmbeddedEngine>()
+  const opened = openDirectory(options, begun.resolve)
+  return { engine: await Promise.race([begun.promise, opened]), opened }
+}
+
+export async function openDirectory(options: DirectoryOptions, begun?: (engine: EmbeddedEngine) => void): Promise<EmbeddedEngine> {
   const { dataDir, durability } = options
   await mkdir(dataDir, { recursive: true })
   const lock = await lockDirectory(dataDir)
   const opened = new Opened()
-  const giveUp = async (error: unknown): Promise<never> => {
-    await opened.close()
-    await lock.release()
-    throw error
-  }
   try {
     await checkFingerprint(dataDir, options.fixed)
     const marker = await openMarker(dataDir, durability)
@@ -98,23 +93,21 @@ export async function beginDirectory(options: DirectoryOptions): Promise<Opening
       await marker.close()
       await lock.release()
     }
-    const begun = Promise.withResolvers<void>()
-    const engine = await openFiles(options, opened, { begun: begun.resolve, closed })
-    const open = engine.open().catch(giveUp)
-    await Promise.race([begun.promise, open])
-    return { engine, opened: open }
+    return await openFiles(options, opened, { begun, closed })
   } catch (error) {
-    return giveUp(error)
+    await opened.close()
+    await lock.release()
+    throw error
   }
 }
 
-interface Heard {
-  /** The hosts have what they need. */
-  begun(): void
+interface Told {
+  /** The hosts have what they need to open. */
+  begun: ((engine: EmbeddedEngine) => void) | undefined
   closed(): Promise<void>
 }
 
-async function openFiles(options: DirectoryOptions, opened: Opened, { begun, closed }: Heard): Promise<EmbeddedEngine> {
+async function openFiles(options: DirectoryOptions, opened: Opened, { begun, closed }: Told): Promise<EmbeddedEngine> {
   const { dataDir, limits, durability } = options
   const common = { durability, clock: systemClock }
   let engine: EmbeddedEngine | undefined
@@ -155,7 +148,7 @@ async function openFiles(options: DirectoryOptions, opened: Opened, { begun, clo
     freeBytes: () => space.freeBytes,
     startHosts: (changes, receive) => {
       const links = startWorkers(options, { shared, events, outputs, changes }, receive)
-      begun()
+      if (engine) begun?.(engine)
       return links
     },
     closed: async () => {
@@ -164,6 +157,7 @@ async function openFiles(options: DirectoryOptions, opened: Opened, { begun, clo
     },
   }
   engine = new EmbeddedEngine(ports)
+  await engine.open()
   return engine
 }
 
